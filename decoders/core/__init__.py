@@ -1,0 +1,1 @@
+"""What every decoder shares: types, IDL layouts, carriers, the registry, base58."""
