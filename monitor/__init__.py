@@ -1,1 +1,1 @@
-"""The daemon: sources, store, announcements, commands."""
+"""The daemon: sources, journal, pipeline, store, and what they stand on."""
