@@ -100,7 +100,7 @@ class Launch(Fact, frozen=True, kw_only=True):
     """A token and its curve were created. `for_sale`: base units the curve will sell; `raise_target` in quote units."""
 
     kind: ClassVar[str] = "launch"
-    mint: str
+    mint: str | None
     pool: str
     creator: str
     payer: str | None
@@ -109,7 +109,7 @@ class Launch(Fact, frozen=True, kw_only=True):
     uri: str
     decimals: int
     supply: int | None
-    quote_mint: str
+    quote_mint: str | None
     token_program: str | None = None
     platform_config: str | None = None
     curve_kind: Literal["constant", "fixed", "linear"] = "constant"
@@ -136,14 +136,14 @@ class Trade(Fact, frozen=True, kw_only=True):
     """
 
     kind: ClassVar[str] = "trade"
-    mint: str
+    mint: str | None
     pool: str
-    trader: str
+    trader: str | None
     side: Side
     base_amount: int
     quote_amount: int
     user_quote_amount: int
-    quote_mint: str
+    quote_mint: str | None
     mark_base: int | None
     mark_quote: int | None
     real_base: int | None = None
@@ -167,10 +167,10 @@ class CurveComplete(Fact, frozen=True, kw_only=True):
     """The curve sold its last token and waits for its graduation."""
 
     kind: ClassVar[str] = "curve_complete"
-    mint: str
+    mint: str | None
     pool: str
     trader: str | None
-    quote_mint: str
+    quote_mint: str | None
     platform_config: str | None = None
 
 
@@ -255,11 +255,18 @@ class PoolInfo(msgspec.Struct, frozen=True):
 
 
 class Decoded(msgspec.Struct, frozen=True):
-    """Everything one notice says: facts in execution order, needs, and counts of what was passed over."""
+    """
+    Everything one notice says.
 
-    facts: tuple[Fact, ...] = ()
-    needs: tuple[Need, ...] = ()
-    foreign: int = 0  # `Program data:` lines of programs that are not followed
+    `facts` are complete and in execution order; `partial` ones lack a member (mint, trader, quote mint or time is None)
+    that this copy does not carry: `needs` says what would tell it, and they must not be stored. `foreign` counts
+    `Program data:` lines of programs that are not followed.
+    """
+
+    facts: list[Fact] = []
+    partial: list[Fact] = []
+    needs: list[Need] = []
+    foreign: int = 0
 
 
 if TYPE_CHECKING:

@@ -1,0 +1,208 @@
+"""What a decoder module declares about its program: rules that turn its events and instructions into facts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from decoders.core.errors import LayoutError
+from decoders.core.types import I64_MAX, WSOL, ZERO_KEY, Fact, Invoke, Need, NeedReason, PoolInfo, Record, TxNotice
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from decoders.core.layout import Idl, Layout
+
+    Say = Callable[["Site", Record], Iterable[Fact | Need]]
+    ReadAccount = Callable[[str, Record], PoolInfo | None]
+
+# Mints that are money on every venue: where one of them is a pool's base and its quote is none, the pool stands flipped.
+MONEY = frozenset({
+    WSOL,
+    "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v",  # USDC
+    "USD1ttGY1N17NEEHLmELoaybftRBUSErhqYiQzvEmuB",  # USD1
+})  # fmt: skip
+
+
+class Site(msgspec.Struct, frozen=True):
+    """Where something was said: the notice, the speaking program's place in it, and what is known of pools."""
+
+    notice: TxNotice
+    program: str
+    venue: str
+    event: str
+    nth: int
+    position: int
+    emitter: Invoke | None
+    pools: Mapping[str, PoolInfo]
+    instructions: Mapping[bytes, Layout]
+
+    def account(self, *names: str) -> str | None:
+        """Return the emitting instruction's account of the first of these IDL names that it has; None if unknown."""
+        if self.emitter is None:
+            return None
+        layout = self.instructions.get(self.emitter.data[:8])
+        if layout is None:
+            return None
+        for name in names:
+            at = layout.account_index.get(name)
+            if at is not None and at < len(self.emitter.accounts):
+                return self.emitter.accounts[at]
+        return None
+
+    def need(self, reason: NeedReason, pool: str | None = None) -> Need:
+        """Return the wish for a whole copy of this transaction (or for that pool alone)."""
+        return Need(self.notice.signature, self.notice.slot, reason, self.venue, pool)
+
+
+class EventRule(msgspec.Struct, frozen=True):
+    """
+    How one event becomes facts.
+
+    `oldest` is the last field of the oldest layout known: a record that ends before it is a fault.
+    """
+
+    layout: Layout
+    say: Say
+    oldest: int
+
+
+class Pad(msgspec.Struct, frozen=True):
+    """
+    One program, ready to decode.
+
+    `signatures_only`: its log lines do not carry what a fact needs, so that each of its transactions is wanted whole.
+    `ray_log`: it speaks by `ray_log:` lines. Rules are keyed by discriminator.
+    """
+
+    name: str
+    program: str
+    platform: str | None
+    events: dict[bytes, EventRule]
+    instructions: dict[bytes, Layout]
+    instruction_rules: dict[bytes, tuple[str, Say]]
+    accounts: dict[bytes, tuple[Layout, ReadAccount]]
+    signatures_only: bool = False
+    ray_log: bool = False
+
+
+def build(
+    name: str,
+    idl: Idl,
+    *,
+    platform: str | None,
+    events: dict[str, tuple[str, Say]],
+    other: Say,
+    instructions: dict[str, Say] | None = None,
+    accounts: dict[str, ReadAccount] | None = None,
+    signatures_only: bool = False,
+    ray_log: bool = False,
+) -> Pad:
+    """
+    Join a program's IDL with the rules of its decoder.
+
+    Args:
+        events: Per event of interest the last field of its oldest layout, and its rule.
+        other: The rule of every event else in the IDL.
+
+    Raises:
+        IdlError: If the IDL lacks an event, field, instruction or account that a rule names.
+    """
+    rules: dict[bytes, EventRule] = {}
+    for event in events:
+        _known(event, idl.events, name)
+    for event, layout in idl.events.items():
+        if event in events:
+            oldest, say = events[event]
+            layout.require(oldest)
+            rules[layout.discriminator] = EventRule(layout, say, layout.index[oldest])
+        else:
+            rules[layout.discriminator] = EventRule(layout, other, 0)
+    instruction_rules: dict[bytes, tuple[str, Say]] = {}
+    for instruction, say in (instructions or {}).items():
+        layout = _known(instruction, idl.instructions, name)
+        instruction_rules[layout.discriminator] = (instruction, say)
+    return Pad(
+        name=name,
+        program=idl.address,
+        platform=platform,
+        events=rules,
+        instructions={layout.discriminator: layout for layout in idl.instructions.values()},
+        instruction_rules=instruction_rules,
+        accounts={
+            _known(account, idl.accounts, name).discriminator: (idl.accounts[account], read)
+            for account, read in (accounts or {}).items()
+        },
+        signatures_only=signatures_only,
+        ray_log=ray_log,
+    )
+
+
+def _known(name: str, layouts: Mapping[str, Layout], pad: str) -> Layout:
+    if name not in layouts:
+        from decoders.core.errors import IdlError
+
+        raise IdlError(f"idl/{pad}.json lacks {name}")
+    return layouts[name]
+
+
+def quote_of(mint: bytes | None, encode: Callable[[bytes], str]) -> str:
+    """Return the quote mint of an event's field: SOL, in whatever way it is said, is the wrapped mint."""
+    if mint is None or mint == bytes(32):
+        return WSOL
+    return encode(mint)
+
+
+def stands_flipped(base_mint: str, quote_mint: str) -> bool:
+    """Return whether the launched token is a pool's quote mint: money stands as its base, and none as its quote."""
+    return base_mint in MONEY and quote_mint not in MONEY
+
+
+def check_amounts(*amounts: int | None) -> None:
+    """
+    Refuse what a BIGINT cannot hold.
+
+    Raises:
+        LayoutError: If an amount is beyond 2^63-1.
+    """
+    for amount in amounts:
+        if amount is not None and amount > I64_MAX:
+            raise LayoutError(f"amount {amount} is beyond 2^63-1")
+
+
+def mark(base: int, quote: int) -> tuple[int | None, int | None]:
+    """
+    Return effective reserves as a pair that fits BIGINTs: (None, None) where they give no price.
+
+    Pairs beyond 2^63-1 are halved together until they fit, which moves their quotient by less than 2^-61.
+    """
+    if base <= 0 or quote < 0:
+        return None, None
+    over = max(base.bit_length(), quote.bit_length()) - 63
+    if over > 0:
+        base, quote = base >> over, quote >> over
+    return (base, quote) if base else (None, None)
+
+
+def facts_common(site: Site, record: Record | None, timestamp: int | None) -> dict[str, Any]:
+    """Return the members that every fact has, for `Trade(**common, ...)`."""
+    notice = site.notice
+    return {
+        "program": site.program,
+        "venue": site.venue,
+        "event": site.event,
+        "nth": site.nth,
+        "signature": notice.signature,
+        "slot": notice.slot,
+        "block_time": notice.block_time if timestamp is None else timestamp,
+        "index": notice.index,
+        "position": site.position,
+        "record": record,
+    }
+
+
+__all__ = [
+    "MONEY", "ZERO_KEY", "EventRule", "Pad", "Site", "build", "check_amounts", "facts_common", "mark", "quote_of",
+    "stands_flipped",
+]  # fmt: skip

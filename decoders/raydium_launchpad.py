@@ -1,0 +1,255 @@
+"""Raydium LaunchLab: bonding curves of many platforms, which graduate to Raydium CPMM or AMM v4."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from decoders.core.base58 import encode
+from decoders.core.errors import LayoutError
+from decoders.core.layout import Idl, Layout
+from decoders.core.pad import Pad, Site, build, check_amounts, facts_common, mark
+from decoders.core.pda import derive
+from decoders.core.types import CurveComplete, Graduation, Launch, Other, PoolInfo, Record, Trade
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from decoders.core.pad import Say
+    from decoders.core.types import Fact, Need
+
+NAME = "raydium_launchpad"
+MIGRATE_TO = {0: "raydium_amm_v4", 1: "raydium_cpmm"}
+# TradeEvent grew in its middle: without its discriminator it is 130, 138 or 139 bytes long; 138 lacks the last field.
+OLDEST_TRADE_BYTES = 130
+
+
+def pad(idl: Idl) -> Pad:
+    """Return the rules of LaunchLab."""
+    trade = idl.events["TradeEvent"]
+    trade.add_variant(OLDEST_TRADE_BYTES, without=("creator_fee", "exact_in"))
+    return build(
+        NAME,
+        idl,
+        platform=NAME,
+        events={
+            "PoolCreateEvent": ("vesting_param", _launch(idl.events["PoolCreateEvent"])),
+            "TradeEvent": ("pool_status", _trade(trade)),
+        },
+        other=_other,
+        instructions={
+            "migrate_to_cpswap": _graduation(idl, "migrate_to_cpswap", "raydium_cpmm", _cpswap_pool),
+            "migrate_to_amm": _graduation(idl, "migrate_to_amm", "raydium_amm_v4", _amm_pool),
+        },
+        accounts={"PoolState": _account(idl.accounts["PoolState"])},
+        signatures_only=True,
+    )
+
+
+def _launch(layout: Layout) -> Say:
+    pick = layout.pick("pool_state", "creator", "base_mint_param", "curve_param")
+
+    def say(site: Site, record: Record) -> Iterator[Fact | Need]:
+        pool, creator, (decimals, name, symbol, uri), (kind, (curve,)) = pick(record.values)
+        supply, for_sale, raise_target, migrate_type, curve_kind = _curve_members(kind, curve)
+        check_amounts(supply, for_sale, raise_target)
+        mint = site.account("base_mint", "base_token_mint")
+        if mint is None:
+            yield site.need("accounts")
+        yield Launch(
+            **facts_common(site, record, None),
+            platform=NAME,
+            mint=mint,
+            pool=encode(pool),
+            creator=encode(creator),
+            payer=site.account("payer"),
+            name=name,
+            symbol=symbol,
+            uri=uri,
+            decimals=decimals,
+            supply=supply,
+            quote_mint=site.account("quote_mint", "quote_token_mint"),
+            token_program=site.account("base_token_program"),
+            platform_config=site.account("platform_config"),
+            curve_kind=curve_kind,
+            for_sale=for_sale,
+            raise_target=raise_target,
+            migrate_to=MIGRATE_TO.get(migrate_type),
+        )
+
+    return say
+
+
+def _curve_members(
+    kind: str, curve: tuple[int, ...]
+) -> tuple[int, int | None, int, int, Literal["constant", "fixed", "linear"]]:
+    """Return supply, tokens for sale (None: follows from vesting and fees), raise, migrate type and kind of a curve."""
+    match kind:
+        case "Constant":
+            supply, for_sale, raise_target, migrate_type = curve
+            return supply, for_sale, raise_target, migrate_type, "constant"
+        case "Fixed" | "Linear":
+            supply, raise_target, migrate_type = curve
+            return supply, None, raise_target, migrate_type, "fixed" if kind == "Fixed" else "linear"
+        case _:
+            raise LayoutError(f"unknown curve kind {kind}")
+
+
+def _trade(layout: Layout) -> Say:
+    pick = layout.pick(
+        "pool_state", "total_base_sell", "virtual_base", "virtual_quote", "real_base_before", "real_quote_before",
+        "real_base_after", "real_quote_after", "amount_in", "amount_out", "protocol_fee", "platform_fee", "creator_fee",
+        "share_fee", "trade_direction", "pool_status",
+    )  # fmt: skip
+
+    def say(site: Site, record: Record) -> Iterator[Fact | Need]:
+        (pool_key, for_sale, virtual_base, virtual_quote, base_before, quote_before, base, quote, amount_in, amount_out,
+         protocol_fee, platform_fee, creator_fee, share_fee, direction, status) = pick(record.values)  # fmt: skip
+        check_amounts(for_sale, base_before, quote_before, base, quote, amount_in, amount_out)
+        is_buy = direction == "Buy"
+        pool = encode(pool_key)
+        info = site.pools.get(pool)
+        mint = site.account("base_token_mint", "base_mint") or (info.mint if info else None)
+        quote_mint = site.account("quote_token_mint", "quote_mint") or (info.quote_mint if info else None)
+        trader = site.account("payer")
+        platform_config = site.account("platform_config") or (info.platform_config if info else None)
+        if trader is None or mint is None:
+            yield site.need("accounts")
+        mark_base, mark_quote = _mark(for_sale, virtual_base, virtual_quote, base, quote)
+        yield Trade(
+            **facts_common(site, record, None),
+            platform=NAME,
+            mint=mint,
+            pool=pool,
+            trader=trader,
+            side="buy" if is_buy else "sell",
+            base_amount=abs(base - base_before),
+            quote_amount=abs(quote - quote_before),
+            user_quote_amount=amount_in if is_buy else amount_out,
+            quote_mint=quote_mint,
+            mark_base=mark_base,
+            mark_quote=mark_quote,
+            real_base=max(for_sale - base, 0),
+            real_quote=quote,
+            curve_sold=min(base, for_sale),
+            curve_total=for_sale,
+            protocol_fee=protocol_fee,
+            platform_fee=platform_fee,
+            creator_fee=creator_fee,
+            share_fee=share_fee,
+            platform_config=platform_config,
+        )
+        if is_buy and status == "Migrate":
+            yield CurveComplete(
+                **facts_common(site, record, None),
+                platform=NAME,
+                mint=mint,
+                pool=pool,
+                trader=trader,
+                quote_mint=quote_mint,
+                platform_config=platform_config,
+            )
+
+    return say
+
+
+def _mark(for_sale: int, virtual_base: int, virtual_quote: int, base: int, quote: int) -> tuple[int | None, int | None]:
+    """
+    Return effective reserves of a curve (raydium-sdk-v2, launchpad curves).
+
+    The event does not name the curve's kind, its start values do: a linear one has no virtual quote, a fixed one has as
+    much virtual base as it sells, a constant product one has more.
+    """
+    if virtual_quote == 0:
+        return mark(1 << 64, virtual_base * base)
+    if virtual_base == for_sale:
+        return mark(virtual_base, virtual_quote)
+    return mark(virtual_base - base, virtual_quote + quote)
+
+
+def _graduation(idl: Idl, name: str, venue: str, new_pool: Callable[[tuple[str, ...], int], int]) -> Say:
+    """
+    Read a graduation from the accounts of its instruction, for it emits no event.
+
+    The curve's address is derived and looked for: account lists changed twice, the curve's seeds never did.
+    """
+    at_base = idl.instructions[name].account_index["base_mint"]
+    at_quote = idl.instructions[name].account_index["quote_mint"]
+
+    def say(site: Site, _: Record) -> Iterator[Graduation]:
+        accounts = site.emitter.accounts if site.emitter else ()
+        if len(accounts) <= max(at_base, at_quote):
+            raise LayoutError(f"{name} has {len(accounts)} accounts")
+        mint, quote_mint = accounts[at_base], accounts[at_quote]
+        curve = derive(idl.address, b"pool", mint, quote_mint)
+        if curve not in accounts:
+            raise LayoutError(f"{name}: the curve of {mint} is not among its accounts")
+        at = new_pool(accounts, accounts.index(curve))
+        balances = {balance.account: balance for balance in site.notice.token_balances}
+        base_vault, quote_vault = balances.get(accounts[at + 3]), balances.get(accounts[at + 4])
+        amounts = _after(base_vault, mint), _after(quote_vault, quote_mint)
+        check_amounts(*amounts)
+        yield Graduation(
+            program=site.program,
+            venue=NAME,
+            event=name,
+            nth=site.nth,
+            signature=site.notice.signature,
+            slot=site.notice.slot,
+            block_time=site.notice.block_time,
+            index=site.notice.index,
+            position=site.position,
+            platform=NAME,
+            mint=mint,
+            pool=curve,
+            to_pool=accounts[at],
+            to_venue=venue,
+            quote_mint=quote_mint,
+            base_amount=amounts[0],
+            quote_amount=amounts[1],
+            payer=accounts[0],
+            platform_config=accounts[3] if venue == "raydium_cpmm" else None,
+        )
+
+    return say
+
+
+def _after(balance: Any, mint: str) -> int | None:
+    return balance.after if balance is not None and balance.mint == mint else None
+
+
+def _cpswap_pool(_: tuple[str, ...], curve_at: int) -> int:
+    """Return where the new CPMM pool stands; a variant of 2025-08 had one more account before the curve."""
+    if curve_at not in (17, 18):
+        raise LayoutError(f"migrate_to_cpswap: the curve is account {curve_at}, not 17 or 18")
+    return 5
+
+
+def _amm_pool(accounts: tuple[str, ...], curve_at: int) -> int:
+    """Return where the new AMM v4 pool stands: 5 among 23 accounts (2026), 13 among 32 (2025)."""
+    places = {14: 5, 23: 13}
+    if curve_at not in places:
+        raise LayoutError(f"migrate_to_amm: the curve is account {curve_at} of {len(accounts)}")
+    return places[curve_at]
+
+
+def _other(site: Site, record: Record) -> Iterator[Other]:
+    yield Other(**facts_common(site, record, None), platform=NAME)
+
+
+def _account(layout: Layout) -> Any:
+    pick = layout.pick("base_mint", "quote_mint", "platform_config")
+
+    def read(address: str, record: Record) -> PoolInfo | None:
+        base_mint, quote_mint, platform_config = pick(record.values)
+        if base_mint is None or quote_mint is None:
+            return None
+        return PoolInfo(
+            address=address,
+            venue=NAME,
+            mint=encode(base_mint),
+            quote_mint=encode(quote_mint),
+            platform=NAME,
+            platform_config=None if platform_config is None else encode(platform_config),
+        )
+
+    return read
