@@ -19,15 +19,14 @@ from decoders.core.answers import (
     Transaction,
     TransactionAnswer,
 )
+from decoders.core.carriers import SELF_CPI_TAG
+from decoders.core.errors import DecodeError
 from decoders.core.types import Invoke, TokenBalance, TxNotice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from decoders.core.answers import Balance, Loaded, Meta, UnixTime
-
-EVENT_CALL_PREFIX = bytes.fromhex("e445a52e51cb9a1d")
-"""How the data begins when an Anchor program calls itself to leave an event: sha256("anchor:event")[:8], reversed."""
 
 _GENESIS_S, _LAST_S = 1_584_316_800, 4_102_444_800  # mainnet's first block; the year 2100
 _SIGNATURE_BYTES = 64
@@ -38,7 +37,7 @@ _block_decoder = msgspec.json.Decoder(BlockAnswer)
 _skim_decoder = msgspec.json.Decoder(Skimmed)
 
 
-class TransactionError(ValueError):
+class TransactionError(DecodeError):
     """A node's answer is no transaction or block that can be read: its text says why."""
 
 
@@ -295,9 +294,9 @@ def _depth(call: _Call, program: str, data: bytes, before: Sequence[Invoke]) -> 
         return 1
     if call.instruction.stack_height is not None:
         return call.instruction.stack_height
-    if data.startswith(EVENT_CALL_PREFIX):
+    if data.startswith(SELF_CPI_TAG):
         for invoke in reversed(before):
-            if invoke.program == program and not invoke.data.startswith(EVENT_CALL_PREFIX):
+            if invoke.program == program and not invoke.data.startswith(SELF_CPI_TAG):
                 return invoke.depth + 1
     return 2
 
