@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     Say = Callable[["Site", Record], Iterable[Fact | Need]]
     ReadAccount = Callable[[str, Record], PoolInfo | None]
+    ReadBytes = Callable[[str, bytes], PoolInfo | None]
 
 # Mints that are money on every venue: where one of them is a pool's base and its quote is none, the pool stands flipped.
 MONEY = frozenset({
@@ -73,7 +74,7 @@ class Pad(msgspec.Struct, frozen=True):
     One program, ready to decode.
 
     `signatures_only`: its log lines do not carry what a fact needs, so that each of its transactions is wanted whole.
-    `ray_log`: it speaks by `ray_log:` lines. Rules are keyed by discriminator.
+    `ray_log`: it speaks by `ray_log:` lines. Rules are keyed by discriminator; `sized_accounts` are told by their size.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Pad(msgspec.Struct, frozen=True):
     instructions: dict[bytes, Layout]
     instruction_rules: dict[bytes, tuple[str, Say]]
     accounts: dict[bytes, tuple[Layout, ReadAccount]]
+    sized_accounts: dict[int, ReadBytes] = {}
     signatures_only: bool = False
     ray_log: bool = False
 
@@ -96,6 +98,7 @@ def build(
     other: Say,
     instructions: dict[str, Say] | None = None,
     accounts: dict[str, ReadAccount] | None = None,
+    sized_accounts: dict[int, ReadBytes] | None = None,
     signatures_only: bool = False,
     ray_log: bool = False,
 ) -> Pad:
@@ -134,6 +137,7 @@ def build(
             _known(account, idl.accounts, name).discriminator: (idl.accounts[account], read)
             for account, read in (accounts or {}).items()
         },
+        sized_accounts=sized_accounts or {},
         signatures_only=signatures_only,
         ray_log=ray_log,
     )

@@ -81,7 +81,12 @@ class Registry:
     def decode_account(self, address: str, owner: str, data: bytes) -> PoolInfo | None:
         """Return what an account of a followed program says about a pool; None if it is none, or not readable."""
         pad = self.programs.get(owner)
-        rule = pad.accounts.get(data[:8]) if pad else None
+        if pad is None:
+            return None
+        read_bytes = pad.sized_accounts.get(len(data))
+        if read_bytes is not None:
+            return read_bytes(address, data)
+        rule = pad.accounts.get(data[:8])
         if rule is None:
             return None
         layout, read = rule
