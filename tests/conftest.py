@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -42,3 +44,11 @@ def pytest_make_collect_report(
         report.longrepr = f"skipped, which --no-skips forbids: {report.longrepr}"
         report.outcome = "failed"
     return report
+
+
+@pytest.fixture
+def state_dir() -> Generator[Path]:
+    """Return a folder for embedded servers; unlike tmp_path one that other accounts can reach when we are root."""
+    with tempfile.TemporaryDirectory(prefix="launch-monitor-") as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder) / "state"
