@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from decoders.core.base58 import encode
 from decoders.core.layout import Idl, Layout
 from decoders.core.pad import Pad, Site, build, check_amounts, facts_common, mark, quote_of
 from decoders.core.pda import derive
-from decoders.core.types import CurveComplete, Graduation, Launch, Other, PoolInfo, Record, Trade
+from decoders.core.types import WSOL, CurveComplete, Graduation, Launch, Other, Record, Trade
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +20,9 @@ NAME = "pumpfun"
 # Global.initial_real_token_reserves: what every curve sells (account read at slot 454509826).
 FOR_SALE = 793_100_000_000_000
 DECIMALS = 6
+_ZERO = bytes(32)
+# Mints whose text and curve address are at hand: each trade asks for both, and deriving takes some 30 us.
+_CACHED = 1 << 16
 
 
 def pad(idl: Idl) -> Pad:
@@ -46,9 +50,7 @@ def pad(idl: Idl) -> Pad:
                 _mayhem(idl.events["UpdateMayhemVirtualParamsEvent"], curve),
             ),
         }
-        | {
-            name: (field, _creator(idl.events[name], field)) for name, field in creators.items() if name in idl.events
-        },
+        | {name: (field, _creator(idl.events[name], field)) for name, field in creators.items() if name in idl.events},
         other=_other,
         accounts={},
     )
@@ -111,15 +113,25 @@ def _trade(layout: Layout, curve: Any) -> Say:
         "quote_mint", "quote_amount", "virtual_quote_reserves", "real_quote_reserves",
     )  # fmt: skip
 
+    @lru_cache(maxsize=_CACHED)
+    def addresses(mint_key: bytes) -> tuple[str, str]:
+        mint = encode(mint_key)
+        return mint, curve(mint)
+
     def say(site: Site, record: Record) -> tuple[Trade]:
         (mint_key, quote, base, is_buy, user, time, virtual_quote, virtual_base, real_quote, real_base, fee,
          creator_fee, cashback, quote_key, other_quote, other_virtual, other_real) = pick(record.values)  # fmt: skip
-        quote_mint = quote_of(quote_key, encode)
-        if quote_key is not None and any(quote_key):
+        quote_mint = WSOL
+        if quote_key is not None and quote_key != _ZERO:
+            quote_mint = encode(quote_key)
             quote, virtual_quote, real_quote = other_quote, other_virtual, other_real
         fees = (fee or 0) + (creator_fee or 0) + (cashback or 0)
+        sold = None
+        if real_base is not None:
+            # A mayhem agent may sell the curve more than it ever sold: progress does not go below 0.
+            sold = FOR_SALE - real_base if real_base < FOR_SALE else 0
         check_amounts(base, quote + fees, real_base, real_quote)
-        mint = encode(mint_key)
+        mint, pool = addresses(mint_key)
         mark_base, mark_quote = mark(virtual_base, virtual_quote)
         notice = site.notice
         return (
@@ -136,7 +148,7 @@ def _trade(layout: Layout, curve: Any) -> Say:
                 record=record,
                 platform=NAME,
                 mint=mint,
-                pool=curve(mint),
+                pool=pool,
                 trader=encode(user),
                 side="buy" if is_buy else "sell",
                 base_amount=base,
@@ -147,9 +159,8 @@ def _trade(layout: Layout, curve: Any) -> Say:
                 mark_quote=mark_quote,
                 real_base=real_base,
                 real_quote=real_quote,
-                # A mayhem agent may sell the curve more than it ever sold: progress does not go below 0.
-                curve_sold=None if real_base is None else max(FOR_SALE - real_base, 0),
-                curve_total=None if real_base is None else FOR_SALE,
+                curve_sold=sold,
+                curve_total=None if sold is None else FOR_SALE,
                 protocol_fee=fee,
                 creator_fee=creator_fee,
                 cashback=cashback,
@@ -273,6 +284,3 @@ def _creator(layout: Layout, field: str) -> Say:
 
 def _other(site: Site, record: Record) -> Iterator[Other]:
     yield Other(**facts_common(site, record, None), platform=NAME)
-
-
-__all__ = ["PoolInfo", "pad"]

@@ -41,9 +41,7 @@ def pad(idl: Idl) -> Pad:
             "InitBoostEvent": ("virtual_quote_reserves", _boost(events["InitBoostEvent"])),
             "BoostBuyAndBurnEvent": ("base_reserves_after", _burn(events["BoostBuyAndBurnEvent"])),
         }
-        | {
-            name: (field, _creator(events[name], field)) for name, field in creators.items() if name in events
-        },
+        | {name: (field, _creator(events[name], field)) for name, field in creators.items() if name in events},
         other=_other,
         accounts={"Pool": _account(idl.accounts["Pool"], idl.address)},
     )
@@ -105,7 +103,9 @@ _FIELDS = (
 
 
 def _buy(layout: Layout, program: str) -> Say:
-    pick = layout.pick(*_FIELDS, "base_amount_out", "quote_amount_in_with_lp_fee", "quote_amount_in", "user_quote_amount_in")
+    pick = layout.pick(
+        *_FIELDS, "base_amount_out", "quote_amount_in_with_lp_fee", "quote_amount_in", "user_quote_amount_in"
+    )
 
     def say(site: Site, record: Record) -> Iterator[Fact | Need]:
         *common, base, with_lp_fee, one, other = pick(record.values)

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 # sha256("anchor:event")[:8] backwards: how Anchor's emit_cpi! marks an event among a program's instructions.
 SELF_CPI_TAG = bytes.fromhex("e445a52e51cb9a1d")
 RAY_LOG = "ray_log: "
+_LEAVE = "leave"
+_MOST_FRAMES = 8192
 
 
-class Emitted(msgspec.Struct, frozen=True):
+class Emitted(msgspec.Struct, frozen=True, gc=False):
     """
     Bytes of one event as its program gave them out.
 
@@ -37,53 +39,90 @@ class Emitted(msgspec.Struct, frozen=True):
     text: str = ""
 
 
-class LogWalk(msgspec.Struct, frozen=True):
-    """What log lines hold: events, positions of each followed program's invokes, foreign lines, and whether cut short."""
+class LogWalk(msgspec.Struct, frozen=True, gc=False):
+    """What log lines hold: events, (program, position) of followed invokes, foreign lines, and whether cut short."""
 
     emitted: list[Emitted]
-    invoked: dict[str, list[int]]
+    calls: list[tuple[str, int]]
     foreign: int
     truncated: bool
 
 
-def from_logs(logs: Sequence[str], programs: Collection[str], ray_programs: Collection[str] = ()) -> LogWalk:
+class LogWalker:
     """
-    Walk log lines with a stack of invokes.
+    Walks log lines with a stack of invokes.
 
-    Args:
-        programs: Addresses whose `Program data:` lines are wanted.
-        ray_programs: Addresses that speak by `Program log: ray_log:` lines instead (AMM v4).
+    Framing lines recur, so what each of them means is remembered (bounded): most of decoding a notice is this loop.
     """
-    emitted: list[Emitted] = []
-    invoked: dict[str, list[int]] = {}
-    stack: list[tuple[str, int]] = []
-    count = foreign = 0
-    for line in logs:
-        word = line[8:13]
-        if word == "log: ":
-            if ray_programs and line.startswith(RAY_LOG, 13) and stack and stack[-1][0] in ray_programs:
-                emitted.append(_emitted(line[22:], *stack[-1]))
-        elif line[-1:] == "]":
-            end = line.find(" invoke [", 8)
-            if end > 0:
-                program = line[8:end]
-                if program in programs:
-                    invoked.setdefault(program, []).append(count)
-                stack.append((program, count))
-                count += 1
-        elif line[-8:] == " success":
-            if stack:
-                stack.pop()
-        elif word == "data:":
-            if stack and stack[-1][0] in programs:
-                emitted.append(_emitted(line[14:], *stack[-1]))
-            else:
-                foreign += 1
-        elif line == "Log truncated":
-            return LogWalk(emitted, invoked, foreign, truncated=True)
-        elif " failed" in line and line.startswith("Program ") and stack and line[8:].startswith(stack[-1][0]):
-            stack.pop()
-    return LogWalk(emitted, invoked, foreign, truncated=False)
+
+    def __init__(self, programs: Collection[str], ray_programs: Collection[str] = ()) -> None:
+        """
+        Prepare to walk.
+
+        Args:
+            programs: Addresses whose `Program data:` lines are wanted.
+            ray_programs: Those of them that speak by `Program log: ray_log:` lines instead (AMM v4).
+        """
+        self._programs = frozenset(programs)
+        self._ray = frozenset(ray_programs)
+        # Per framing line: the program invoked ("" if not followed), or _LEAVE.
+        self._frames: dict[str, str] = {}
+
+    def walk(self, logs: Sequence[str]) -> LogWalk:
+        """Return what log lines hold. Never raises: lines that mean nothing are passed over."""
+        emitted: list[Emitted] = []
+        calls: list[tuple[str, int]] = []
+        stack: list[tuple[str, int]] = []
+        push, leave = stack.append, stack.pop
+        count = foreign = 0
+        known = self._frames.get
+        for line in logs:
+            frame = known(line)
+            if frame is None:
+                word = line[8:13]
+                if word == "log: ":
+                    if self._ray and line.startswith(RAY_LOG, 13) and stack and stack[-1][0] in self._ray:
+                        emitted.append(_emitted(line[22:], *stack[-1]))
+                    continue
+                if line[-5:] == "units":
+                    continue
+                if word == "data:":
+                    if stack and stack[-1][0]:
+                        emitted.append(_emitted(line[14:], *stack[-1]))
+                    else:
+                        foreign += 1
+                    continue
+                if line == "Log truncated":
+                    return LogWalk(emitted, calls, foreign, True)
+                frame = self._read_frame(line)
+                if frame is None:
+                    continue
+            if frame is _LEAVE:
+                if stack:
+                    leave()
+                continue
+            call = (frame, count)
+            push(call)
+            if frame:
+                calls.append(call)
+            count += 1
+        return LogWalk(emitted, calls, foreign, False)
+
+    def _read_frame(self, line: str) -> str | None:
+        """Return what a framing line means, and remember it; None if it is no such line."""
+        words = line.split(" ")
+        if words[0] != "Program" or len(words) < 3:
+            return None
+        if words[2] == "invoke":
+            meaning = words[1] if words[1] in self._programs else ""
+        elif words[2] in ("success", "failed:", "failed"):
+            meaning = _LEAVE
+        else:
+            return None
+        if len(self._frames) >= _MOST_FRAMES:
+            self._frames.clear()
+        self._frames[line] = meaning
+        return meaning
 
 
 def _emitted(text: str, program: str, position: int) -> Emitted:

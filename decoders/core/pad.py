@@ -26,7 +26,7 @@ MONEY = frozenset({
 })  # fmt: skip
 
 
-class Site(msgspec.Struct, frozen=True):
+class Site(msgspec.Struct, frozen=True, gc=False):
     """Where something was said: the notice, the speaking program's place in it, and what is known of pools."""
 
     notice: TxNotice
@@ -181,6 +181,8 @@ def mark(base: int, quote: int) -> tuple[int | None, int | None]:
 
     Pairs beyond 2^63-1 are halved together until they fit, which moves their quotient by less than 2^-61.
     """
+    if 0 < base <= I64_MAX and 0 <= quote <= I64_MAX:
+        return base, quote
     if base <= 0 or quote < 0:
         return None, None
     over = max(base.bit_length(), quote.bit_length()) - 63

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from decoders.core import carriers
 from decoders.core.errors import IdlError, LayoutError
 from decoders.core.layout import Idl
 from decoders.core.pad import EventRule, Pad, Site
-from decoders.core.types import CurveComplete, Decoded, Fault, Launch, Need, PoolInfo, Trade, TxNotice
+from decoders.core.types import CurveComplete, Decoded, Fault, Launch, Need, Other, PoolInfo, Trade, TxNotice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from decoders.core.carriers import Emitted
-    from decoders.core.types import Fact
+    from decoders.core.types import Fact, Invoke
 
 _NOTHING = Decoded()
 # Chain time is seconds since 1970; 2020 is before Solana, 2106 is where u32 seconds end.
@@ -44,13 +44,13 @@ def load(names: Sequence[str], read_idl: Callable[[str], bytes]) -> Registry:
 
 
 class Registry:
-    """Followed programs by address. Holds no state of its own: the same notice gives the same facts, always."""
+    """Followed programs by address. The same notice gives the same facts, always."""
 
     def __init__(self, pads: Iterable[Pad]) -> None:
         self.programs: dict[str, Pad] = {pad.program: pad for pad in pads}
         self.followed = frozenset(self.programs)
-        self._ray = frozenset(pad.program for pad in self.programs.values() if pad.ray_log)
-        self._whole = frozenset(pad.program for pad in self.programs.values() if pad.signatures_only)
+        ray = [pad.program for pad in self.programs.values() if pad.ray_log]
+        self._walker = carriers.LogWalker(self.followed, ray)
 
     def decode(self, notice: TxNotice, pools: Mapping[str, PoolInfo]) -> Decoded:
         """
@@ -61,7 +61,7 @@ class Registry:
         """
         if notice.failed:
             return _NOTHING
-        walk = carriers.from_logs(notice.logs or (), self.followed, self._ray)
+        walk = self._walker.walk(notice.logs or ())
         out = _Out(self, notice, pools)
         if notice.invokes is None:
             out.events(walk.emitted)
@@ -105,10 +105,10 @@ def _merged(notice: TxNotice, walk: carriers.LogWalk) -> list[Emitted]:
     invokes = notice.invokes or ()
     emitted = carriers.from_invokes(invokes)
     by_cpi = {(event.program, _discriminator(event)) for event in emitted}
-    places: dict[int, Any] = {}
-    for program, positions in walk.invoked.items():
-        mine = [invoke for invoke in invokes if invoke.program == program]
-        places.update(zip(positions, mine, strict=False))
+    places: dict[int, Invoke] = {}
+    for program in {program for program, _ in walk.calls}:
+        positions = [position for called, position in walk.calls if called == program]
+        places.update(zip(positions, [i for i in invokes if i.program == program], strict=False))
     for event in walk.emitted:
         if (event.program, _discriminator(event)) in by_cpi:
             continue
@@ -163,8 +163,10 @@ class _Out:
                 self.notice, pad.program, pad.name, layout.name, nth, event.position, event.emitter, self.pools,
                 pad.instructions,
             )  # fmt: skip
-            said = list(rule.say(site, record))
-            self._check_times(said)
+            said = tuple(rule.say(site, record))
+            for item in said:
+                if type(item) is not Need and item.block_time is not None and item.block_time not in _TIMES:
+                    raise LayoutError(f"time {item.block_time} is out of range")
         except LayoutError as error:
             self._fault(pad, event, str(error), data, layout.name, nth)
             return
@@ -194,16 +196,16 @@ class _Out:
     def wants(self, walk: carriers.LogWalk) -> None:
         """Ask for the whole transaction where log lines alone cannot tell it."""
         if walk.truncated:
-            names = [self.registry.programs[program].name for program in walk.invoked]
-            self._need(Need(self.notice.signature, self.notice.slot, "truncated", names[0] if names else ""))
-        for program in walk.invoked:
-            if program in self.registry._whole:
-                name = self.registry.programs[program].name
-                self._need(Need(self.notice.signature, self.notice.slot, "accounts", name))
+            venue = self.registry.programs[walk.calls[0][0]].name if walk.calls else ""
+            self._need(Need(self.notice.signature, self.notice.slot, "truncated", venue))
+        for program, _ in walk.calls:
+            pad = self.registry.programs[program]
+            if pad.signatures_only:
+                self._need(Need(self.notice.signature, self.notice.slot, "accounts", pad.name))
 
-    def _take(self, said: list[Fact | Need]) -> None:
+    def _take(self, said: Sequence[Fact | Need]) -> None:
         for item in said:
-            if isinstance(item, Need):
+            if type(item) is Need:
                 self._need(item)
             elif _complete(item):
                 self.facts.append(item)
@@ -220,11 +222,6 @@ class _Out:
         nth = self._nth.get((program, name), 0)
         self._nth[program, name] = nth + 1
         return nth
-
-    def _check_times(self, said: list[Fact | Need]) -> None:
-        for item in said:
-            if not isinstance(item, Need) and item.block_time is not None and item.block_time not in _TIMES:
-                raise LayoutError(f"time {item.block_time} is out of range")
 
     def _fault(
         self, pad: Pad, event: Emitted, reason: str, payload: bytes, name: str | None = None, nth: int | None = None
@@ -251,12 +248,8 @@ class _Out:
 
 def _complete(fact: Fact) -> bool:
     """Return whether a fact may be stored: no member that identifies it is unknown."""
-    if fact.block_time is None:
-        return fact.kind in ("other", "fault")
-    match fact:
-        case Trade():
-            return fact.mint is not None and fact.trader is not None and fact.quote_mint is not None
-        case Launch() | CurveComplete():
-            return fact.mint is not None and fact.quote_mint is not None
-        case _:
-            return True
+    if type(fact) is Trade:
+        return not (fact.mint is None or fact.trader is None or fact.quote_mint is None or fact.block_time is None)
+    if isinstance(fact, (Launch, CurveComplete)) and (fact.mint is None or fact.quote_mint is None):
+        return False
+    return fact.block_time is not None or isinstance(fact, (Other, Fault))

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import msgspec
 
+# gc=False below: none of these can take part in a reference cycle, and the collector need not walk millions of them.
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -21,7 +23,7 @@ Side = Literal["buy", "sell"]
 NeedReason = Literal["truncated", "accounts", "pool", "time"]
 
 
-class Invoke(msgspec.Struct, frozen=True):
+class Invoke(msgspec.Struct, frozen=True, gc=False):
     """
     One executed instruction of a followed program (self-CPI event calls included).
 
@@ -35,7 +37,7 @@ class Invoke(msgspec.Struct, frozen=True):
     data: bytes
 
 
-class TokenBalance(msgspec.Struct, frozen=True):
+class TokenBalance(msgspec.Struct, frozen=True, gc=False):
     """Balance of one token account before and after a transaction, in base units (None: account absent)."""
 
     account: str
@@ -46,7 +48,7 @@ class TokenBalance(msgspec.Struct, frozen=True):
     decimals: int
 
 
-class TxNotice(msgspec.Struct, frozen=True):
+class TxNotice(msgspec.Struct, frozen=True, gc=False):
     """
     One transaction as a source heard of it.
 
@@ -65,7 +67,7 @@ class TxNotice(msgspec.Struct, frozen=True):
     feed: str = ""
 
 
-class Record(msgspec.Struct, frozen=True):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """Values of one event in IDL order (pubkeys as 32 raw bytes, None where the data ended), and the bytes after them."""
 
     layout: Any  # decoders.core.layout.Layout; Any because layout imports this module
@@ -73,7 +75,7 @@ class Record(msgspec.Struct, frozen=True):
     tail: bytes = b""
 
 
-class Fact(msgspec.Struct, frozen=True, kw_only=True):
+class Fact(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """
     What every fact has. Identity: (block_time, signature, program, event, nth, kind).
 
@@ -96,7 +98,7 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True):
     platform: str | None = None
 
 
-class Launch(Fact, frozen=True, kw_only=True):
+class Launch(Fact, frozen=True, kw_only=True, gc=False):
     """A token and its curve were created. `for_sale`: base units the curve will sell; `raise_target` in quote units."""
 
     kind: ClassVar[str] = "launch"
@@ -125,7 +127,7 @@ class Launch(Fact, frozen=True, kw_only=True):
     migrate_to: str | None = None
 
 
-class Trade(Fact, frozen=True, kw_only=True):
+class Trade(Fact, frozen=True, kw_only=True, gc=False):
     """
     Tokens changed hands against a curve or pool.
 
@@ -163,7 +165,7 @@ class Trade(Fact, frozen=True, kw_only=True):
     canonical: bool | None = None
 
 
-class CurveComplete(Fact, frozen=True, kw_only=True):
+class CurveComplete(Fact, frozen=True, kw_only=True, gc=False):
     """The curve sold its last token and waits for its graduation."""
 
     kind: ClassVar[str] = "curve_complete"
@@ -174,7 +176,7 @@ class CurveComplete(Fact, frozen=True, kw_only=True):
     platform_config: str | None = None
 
 
-class Graduation(Fact, frozen=True, kw_only=True):
+class Graduation(Fact, frozen=True, kw_only=True, gc=False):
     """A completed curve (`pool`) moved its liquidity to `to_pool` on `to_venue`. Amounts are the new pool's seed."""
 
     kind: ClassVar[str] = "graduation"
@@ -189,7 +191,7 @@ class Graduation(Fact, frozen=True, kw_only=True):
     platform_config: str | None = None
 
 
-class PoolCreated(Fact, frozen=True, kw_only=True):
+class PoolCreated(Fact, frozen=True, kw_only=True, gc=False):
     """A pool was opened. `mint` is the non-quote side; `flipped`: it stands as the pool's own quote mint."""
 
     kind: ClassVar[str] = "pool_created"
@@ -205,7 +207,7 @@ class PoolCreated(Fact, frozen=True, kw_only=True):
     canonical: bool = False
 
 
-class Other(Fact, frozen=True, kw_only=True):
+class Other(Fact, frozen=True, kw_only=True, gc=False):
     """Any other event of a followed program. Members that are set change the token or pool they name; else only counted."""
 
     kind: ClassVar[str] = "other"
@@ -219,7 +221,7 @@ class Other(Fact, frozen=True, kw_only=True):
     supply: int | None = None
 
 
-class Fault(Fact, frozen=True, kw_only=True):
+class Fault(Fact, frozen=True, kw_only=True, gc=False):
     """A followed program said something that could not be read or must not be stored; `payload` are its whole bytes."""
 
     kind: ClassVar[str] = "fault"
@@ -227,7 +229,7 @@ class Fault(Fact, frozen=True, kw_only=True):
     payload: bytes
 
 
-class Need(msgspec.Struct, frozen=True):
+class Need(msgspec.Struct, frozen=True, gc=False):
     """
     A transaction holds events that this copy cannot tell completely; a whole copy is wanted.
 
@@ -241,7 +243,7 @@ class Need(msgspec.Struct, frozen=True):
     pool: str | None = None
 
 
-class PoolInfo(msgspec.Struct, frozen=True):
+class PoolInfo(msgspec.Struct, frozen=True, gc=False):
     """What is known of a pool or curve: its launched token (`mint`), the quote, and whether the two stand flipped."""
 
     address: str
@@ -254,7 +256,7 @@ class PoolInfo(msgspec.Struct, frozen=True):
     platform_config: str | None = None
 
 
-class Decoded(msgspec.Struct, frozen=True):
+class Decoded(msgspec.Struct, frozen=True, gc=False):
     """
     Everything one notice says.
 
