@@ -129,11 +129,12 @@ class SkimmedMessage(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 class SkimmedTransaction(msgspec.Struct, frozen=True, gc=False):
     """See `Skimmed`."""
 
+    signatures: tuple[str, ...]
     message: SkimmedMessage
 
 
 class Skimmed(msgspec.Struct, frozen=True, gc=False):
-    """The account keys of an entry and nothing else: enough to see whether it matters. Encoded ones stay encoded."""
+    """Signatures and account keys of an entry, nothing else: enough to see whether it matters. Encoded ones stay encoded."""
 
     transaction: SkimmedTransaction | tuple[str, str]
     meta: SkimmedMeta | None = None

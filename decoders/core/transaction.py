@@ -134,14 +134,25 @@ def parse_transaction(
     )
 
 
-def parse_block(block: BlockAnswer, *, slot: int, programs: frozenset[str], feed: str = "") -> BlockNotices:
-    """Return what a block holds of transactions that touch `programs`; an entry that cannot be read spoils no other."""
+def parse_block(
+    block: BlockAnswer,
+    *,
+    slot: int,
+    programs: frozenset[str],
+    wanted: frozenset[str] | None = None,
+    feed: str = "",
+) -> BlockNotices:
+    """
+    Return what a block holds of transactions that touch `programs`; an entry that cannot be read spoils no other.
+
+    `wanted` are the signatures that matter; None: all do.
+    """
     notices: list[TxNotice] = []
     malformed: list[str] = []
     block_time = sane_time(block.block_time)
     for index, entry in enumerate(block.transactions):
         try:
-            if not _touches(entry, programs):
+            if not _matters(entry, programs, wanted):
                 continue
             answer = read_transaction(entry)
             notice = parse_transaction(
@@ -150,7 +161,7 @@ def parse_block(block: BlockAnswer, *, slot: int, programs: frozenset[str], feed
         except TransactionError as error:
             malformed.append(str(error))
             continue
-        if notice is not None:
+        if notice is not None and (wanted is None or notice.signature in wanted):
             notices.append(notice)
     irrelevant = len(block.transactions) - len(notices) - len(malformed)
     return BlockNotices(tuple(notices), irrelevant, tuple(malformed))
@@ -161,15 +172,18 @@ def sane_time(time: UnixTime) -> int | None:
     return int(time) if time is not None and _GENESIS_S <= time < _LAST_S else None
 
 
-def _touches(entry: msgspec.Raw, programs: frozenset[str]) -> bool:
+def _matters(entry: msgspec.Raw, programs: frozenset[str], wanted: frozenset[str] | None) -> bool:
     try:
         skimmed = _skim_decoder.decode(entry)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise TransactionError(f"not a transaction: {error}") from error
-    if not isinstance(skimmed.transaction, SkimmedTransaction):
+    transaction = skimmed.transaction
+    if not isinstance(transaction, SkimmedTransaction):
         return True  # seen when it has been parsed
+    if wanted is not None and wanted.isdisjoint(transaction.signatures):
+        return False
     loaded = _loaded(skimmed.meta.loaded_addresses if skimmed.meta else None)
-    return not programs.isdisjoint(_texts(skimmed.transaction.message.account_keys) + loaded)
+    return not programs.isdisjoint(_texts(transaction.message.account_keys) + loaded)
 
 
 def _body(raw: TransactionAnswer) -> _Body:

@@ -386,6 +386,15 @@ class TestBlock:
         assert parsed.irrelevant == 2
         assert len(parsed.malformed) == 2
 
+    def test_wanted_signatures(self) -> None:
+        """Where signatures are named, all others are irrelevant, in every encoding."""
+        other = json.loads(json.dumps(self.entry()).replace(SIGNATURE, str(Signature(b"\4" * 64))))
+        entries = [other, self.entry(), as_wire({**answer(), **other}, "0"), as_wire(answer(), "0")]
+        block = read_block(self.block(*entries))
+        parsed = parse_block(block, slot=9, programs=PROGRAMS, wanted=frozenset({SIGNATURE}))
+        assert [(notice.signature, notice.index) for notice in parsed.notices] == [(SIGNATURE, 1), (SIGNATURE, 3)]
+        assert parsed.irrelevant == 2
+
     def test_loaded_keys_matter(self) -> None:
         """A program named by a lookup table only is seen."""
         parsed = parse_block(read_block(self.block(self.entry())), slot=9, programs=frozenset({OTHER}))
