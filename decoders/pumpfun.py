@@ -6,15 +6,16 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from decoders.core.base58 import encode
-from decoders.core.layout import Idl, Layout
-from decoders.core.pad import Pad, Site, build, check_amounts, facts_common, mark, quote_of
+from decoders.core.pad import build, check_amounts, facts_common, mark, quote_of
 from decoders.core.pda import derive
-from decoders.core.types import WSOL, CurveComplete, Graduation, Launch, Other, Record, Trade
+from decoders.core.types import WSOL, CurveComplete, Graduation, Launch, Other, Trade
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from decoders.core.pad import Say
+    from decoders.core.layout import Idl, Layout
+    from decoders.core.pad import Pad, Say, Site
+    from decoders.core.types import Record
 
 NAME = "pumpfun"
 # Global.initial_real_token_reserves: what every curve sells (account read at slot 454509826).

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from decoders.core.base58 import encode
-from decoders.core.layout import Idl, Layout
-from decoders.core.pad import Pad, Site, build, check_amounts, facts_common, mark, quote_of, stands_flipped
+from decoders.core.pad import build, check_amounts, facts_common, mark, quote_of, stands_flipped
 from decoders.core.pda import derive
-from decoders.core.types import Other, PoolCreated, PoolInfo, Record, Trade
+from decoders.core.types import Other, PoolCreated, PoolInfo, Trade
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from decoders.core.pad import Say
-    from decoders.core.types import Fact, Need
+    from decoders.core.layout import Idl, Layout
+    from decoders.core.pad import Pad, Say, Site
+    from decoders.core.types import Fact, Need, Record
 
 NAME = "pumpswap"
 PUMPFUN = "6EF8rrecthR5Dkzon8Nwu78hRvfCKubJ14M5uBEwF6P"
@@ -109,7 +109,7 @@ def _buy(layout: Layout, program: str) -> Say:
 
     def say(site: Site, record: Record) -> Iterator[Fact | Need]:
         *common, base, with_lp_fee, one, other = pick(record.values)
-        # quote_amount_in and user_quote_amount_in swap their meaning with ix_name: the larger one is what the user paid.
+        # The two amounts swap their meaning with ix_name: the larger one is what the user paid.
         yield from _trade(site, record, program, common, True, base, with_lp_fee - common[3], max(one, other))
 
     return say

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from decoders.core.base58 import encode
 from decoders.core.errors import LayoutError
-from decoders.core.layout import Idl, Layout
-from decoders.core.pad import Pad, Site, build, check_amounts, facts_common, mark
+from decoders.core.pad import build, check_amounts, facts_common, mark
 from decoders.core.pda import derive
-from decoders.core.types import CurveComplete, Graduation, Launch, Other, PoolInfo, Record, Trade
+from decoders.core.types import CurveComplete, Graduation, Launch, Other, PoolInfo, Trade
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from decoders.core.pad import Say
-    from decoders.core.types import Fact, Need
+    from decoders.core.layout import Idl, Layout
+    from decoders.core.pad import Pad, Say, Site
+    from decoders.core.types import Fact, Need, Record
 
 NAME = "raydium_launchpad"
 MIGRATE_TO = {0: "raydium_amm_v4", 1: "raydium_cpmm"}

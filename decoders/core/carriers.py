@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from decoders.core.types import Invoke
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from decoders.core.types import Invoke
 
 # sha256("anchor:event")[:8] backwards: how Anchor's emit_cpi! marks an event among a program's instructions.
 SELF_CPI_TAG = bytes.fromhex("e445a52e51cb9a1d")
@@ -68,7 +69,7 @@ class LogWalker:
         # Per framing line: the program invoked ("" if not followed), or _LEAVE.
         self._frames: dict[str, str] = {}
 
-    def walk(self, logs: Sequence[str]) -> LogWalk:
+    def walk(self, logs: Sequence[str]) -> LogWalk:  # noqa: C901 - the hot loop: a call per line would double its cost
         """Return what log lines hold. Never raises: lines that mean nothing are passed over."""
         emitted: list[Emitted] = []
         calls: list[tuple[str, int]] = []
@@ -144,7 +145,7 @@ def from_invokes(invokes: Sequence[Invoke]) -> list[Emitted]:
 
 
 def _caller(invokes: Sequence[Invoke], number: int) -> Invoke | None:
-    """Return the nearest instruction before `number` of the same program, one level above it, that is no event itself."""
+    """Return the nearest instruction before `number` of its program, one level above it, that is no event itself."""
     event = invokes[number]
     for invoke in reversed(invokes[:number]):
         if invoke.program == event.program and invoke.depth == event.depth - 1:

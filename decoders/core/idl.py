@@ -241,7 +241,7 @@ class _Types:
         raise IdlError(f"{where}: unknown type {raw!r}")
 
 
-def _get(data: dict[str, Any], key: str, kind: type, where: str) -> Any:
+def _get(data: Any, key: str, kind: type, where: str) -> Any:
     if not isinstance(data, dict) or not isinstance(data.get(key), kind):
         raise IdlError(f"{where}: {key} is missing or no {kind.__name__}")
     return data[key]

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from decoders.core.errors import LayoutError
-from decoders.core.types import I64_MAX, WSOL, ZERO_KEY, Fact, Invoke, Need, NeedReason, PoolInfo, Record, TxNotice
+from decoders.core.errors import IdlError, LayoutError
+from decoders.core.layout import Layout
+from decoders.core.types import I64_MAX, WSOL, ZERO_KEY, Invoke, Need, PoolInfo, TxNotice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
-    from decoders.core.layout import Idl, Layout
+    from decoders.core.layout import Idl
+    from decoders.core.types import Fact, NeedReason, Record
 
     Say = Callable[["Site", Record], Iterable[Fact | Need]]
     ReadAccount = Callable[[str, Record], PoolInfo | None]
     ReadBytes = Callable[[str, bytes], PoolInfo | None]
 
-# Mints that are money on every venue: where one of them is a pool's base and its quote is none, the pool stands flipped.
+# Mints that are money on every venue: a pool whose base is one of them, and whose quote is none, stands flipped.
 MONEY = frozenset({
     WSOL,
     "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v",  # USDC
@@ -89,7 +92,7 @@ class Pad(msgspec.Struct, frozen=True):
     ray_log: bool = False
 
 
-def build(
+def build(  # noqa: PLR0913 - a table of rules, all but two by keyword
     name: str,
     idl: Idl,
     *,
@@ -145,8 +148,6 @@ def build(
 
 def _known(name: str, layouts: Mapping[str, Layout], pad: str) -> Layout:
     if name not in layouts:
-        from decoders.core.errors import IdlError
-
         raise IdlError(f"idl/{pad}.json lacks {name}")
     return layouts[name]
 

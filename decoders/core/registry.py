@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 from decoders.core import carriers
 from decoders.core.errors import IdlError, LayoutError
 from decoders.core.layout import Idl
-from decoders.core.pad import EventRule, Pad, Site
-from decoders.core.types import CurveComplete, Decoded, Fault, Launch, Need, Other, PoolInfo, Trade, TxNotice
+from decoders.core.pad import Site
+from decoders.core.types import CurveComplete, Decoded, Fault, Launch, Need, Other, Trade, TxNotice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from decoders.core.carriers import Emitted
-    from decoders.core.types import Fact, Invoke
+    from decoders.core.pad import EventRule, Pad
+    from decoders.core.types import Fact, Invoke, PoolInfo
 
 _NOTHING = Decoded()
 # Chain time is seconds since 1970; 2020 is before Solana, 2106 is where u32 seconds end.
@@ -165,7 +166,7 @@ class _Out:
             )  # fmt: skip
             said = tuple(rule.say(site, record))
             for item in said:
-                if type(item) is not Need and item.block_time is not None and item.block_time not in _TIMES:
+                if not isinstance(item, Need) and item.block_time is not None and item.block_time not in _TIMES:
                     raise LayoutError(f"time {item.block_time} is out of range")
         except LayoutError as error:
             self._fault(pad, event, str(error), data, layout.name, nth)
@@ -205,7 +206,7 @@ class _Out:
 
     def _take(self, said: Sequence[Fact | Need]) -> None:
         for item in said:
-            if type(item) is Need:
+            if isinstance(item, Need):
                 self._need(item)
             elif _complete(item):
                 self.facts.append(item)

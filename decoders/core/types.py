@@ -68,7 +68,7 @@ class TxNotice(msgspec.Struct, frozen=True, gc=False):
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """Values of one event in IDL order (pubkeys as 32 raw bytes, None where the data ended), and the bytes after them."""
+    """Values of one event in IDL order (pubkeys as raw bytes, None where the data ended), and the bytes after them."""
 
     layout: Any  # decoders.core.layout.Layout; Any because layout imports this module
     values: tuple[Any, ...]
@@ -79,9 +79,9 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """
     What every fact has. Identity: (block_time, signature, program, event, nth, kind).
 
-    `venue` is the decoder's name, `event` the IDL event (or the instruction where there is none), `nth` counts that name
-    of that program in the transaction from 0 in execution order. `index`/`position` order facts inside a slot: place of
-    the transaction in its block (None: not known) and of the emitting instruction in its transaction.
+    `venue` is the decoder's name, `event` the IDL event (or the instruction where there is none), `nth` counts that
+    name of that program in the transaction from 0 in execution order. `index`/`position` order facts inside a slot:
+    place of the transaction in its block (None: not known) and of the emitting instruction in its transaction.
     """
 
     kind: ClassVar[str] = ""
@@ -131,9 +131,9 @@ class Trade(Fact, frozen=True, kw_only=True, gc=False):
     """
     Tokens changed hands against a curve or pool.
 
-    `base_amount`/`quote_amount` are what entered or left the reserves, all fees excluded; `user_quote_amount` is what the
-    trader paid or got. Executed price = quote_amount / base_amount; mark price = mark_quote / mark_base (effective
-    reserves after the trade, virtual ones included). `curve_sold` of `curve_total` base units have been sold (curves only).
+    `base_amount`/`quote_amount` are what entered or left the reserves, all fees excluded; `user_quote_amount` is what
+    the trader paid or got. Executed price = quote_amount / base_amount; mark price = mark_quote / mark_base (effective
+    reserves after the trade, virtual ones included). Of a curve's `curve_total` base units `curve_sold` have been sold.
     Fees are in the pool's quote mint. `flipped`: the launched token is the pool's own quote mint.
     """
 
@@ -208,7 +208,7 @@ class PoolCreated(Fact, frozen=True, kw_only=True, gc=False):
 
 
 class Other(Fact, frozen=True, kw_only=True, gc=False):
-    """Any other event of a followed program. Members that are set change the token or pool they name; else only counted."""
+    """Any other event of a followed program. Members that are set change the token or pool they name."""
 
     kind: ClassVar[str] = "other"
     mint: str | None = None
