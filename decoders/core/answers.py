@@ -134,7 +134,7 @@ class SkimmedTransaction(msgspec.Struct, frozen=True, gc=False):
 
 
 class Skimmed(msgspec.Struct, frozen=True, gc=False):
-    """Signatures and account keys of an entry, nothing else: enough to see whether it matters. Encoded ones stay encoded."""
+    """Signatures and account keys of an entry: enough to see whether it matters. Encoded ones stay encoded."""
 
     transaction: SkimmedTransaction | tuple[str, str]
     meta: SkimmedMeta | None = None
