@@ -109,7 +109,7 @@ class Layout:
         Read the fields that `data` holds from offset `at` (just after the discriminator).
 
         Args:
-            partial: Stop at the last complete field instead of raising when the data ends inside one.
+            partial: Stop at the last complete field instead of raising when the data ends inside one of fixed size.
 
         Raises:
             LayoutError: If the bytes do not follow the layout.
@@ -127,17 +127,18 @@ class Layout:
 
     def _shorter(self, data: bytes, at: int, last: int, partial: bool) -> tuple[tuple[Any, ...], int]:
         """Read the longest whole prefix of a record that ends before or in field `last`."""
-        for count in range(last, -1, -1):
+        count = last
+        while True:
             try:
                 values, end = self._padded(count)(data, at)
             except _Ends:
+                count -= 1  # no field at all fits always
                 continue
             except (LayoutError, UnicodeDecodeError) as error:
                 raise LayoutError(f"{self.name}: {error}") from None
             if end == len(data) or partial:
                 return values, end
-            break
-        raise LayoutError(f"{self.name}: {len(data) - at} bytes end inside field {self.fields[last].name}")
+            raise LayoutError(f"{self.name}: {len(data) - at} bytes end inside field {self.fields[last].name}")
 
     def render(self, record: Record) -> dict[str, Any]:
         """Return the record's fields by IDL name, ready for JSON: 64-bit integers and wider as text, bytes as hex."""
@@ -259,15 +260,13 @@ def _compile(fields: tuple[Field | None, ...]) -> Any:
         if run:
             source.run(run, number - len(run), values)
             run = []
-        if number == len(fields):
-            break
-        if field is None:
-            values.append("None")
-        else:
+        if field is not None:
             reader = source.bind(_dynamic(field.type))
             values.append(name := source.temp())
             source.lines.append(f"if at >= n: raise Ends({number})")
             source.lines.append(f"{name}, at = {reader}(b, at)")
+        elif number < len(fields):
+            values.append("None")
     body = "\n    ".join(["n = len(b)", *source.lines, f"return {_tuple(values)}, at"])
     exec(f"def read(b, at):\n    {body}", source.names)  # noqa: S102 - the text is made here from checked IDL types
     return source.names["read"]
@@ -389,8 +388,8 @@ def _least_size(node: Type) -> int:
             return _least_size(of) * count
         case Struct(_, fields):
             return sum(_least_size(field.type) for field in fields)
-        case Prim(name):
-            return struct.calcsize("<" + idl.PRIMITIVES[name])
+        case _:
+            return struct.calcsize("<" + idl.PRIMITIVES[node.name])
 
 
 def _render(node: Type, value: Any) -> Any:
