@@ -1,0 +1,105 @@
+"""The systemd units: rendered for any path, installed without losing anything, and accepted by systemd itself."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from monitor import install
+from monitor.errors import ConfigError
+
+WORST_EXPOSURE = "15"  # tenths, as systemd-analyze wants it
+
+
+@pytest.mark.parametrize("program", ["/opt/launch-monitor/bin/launch-monitor", '/opt/50% "of" it/launch-monitor'])
+def test_nothing_is_left_to_fill_in(program: str) -> None:
+    """Every mark of the templates has its value in both units."""
+    texts = install.render(Path(program))
+    assert set(texts) == {"launch-monitor-ingest.service", "launch-monitor-migrate.service"}
+    for text in texts.values():
+        assert "@" not in text.replace("@system-service", "").replace("@privileged", "").replace("@resources", "")
+        assert "DynamicUser=yes" in text
+
+
+def test_paths_are_quoted_as_systemd_reads_them() -> None:
+    """Blanks, quotes, percent and dollar signs mean themselves."""
+    ingest = install.render(Path('/opt/50% "of" $it/x'))["launch-monitor-ingest.service"]
+    assert 'ExecStart="/opt/50%% \\"of\\" $$it/x" ingest --config /etc/launch-monitor/launch-monitor.toml\n' in ingest
+
+
+def test_a_configuration_error_is_not_restarted_and_everything_else_is() -> None:
+    """Exit 78 waits for a human; no other end is final."""
+    for text in install.render(Path("/opt/x")).values():
+        assert "RestartPreventExitStatus=78\n" in text
+        assert "Restart=on-failure\n" in text
+
+
+def test_a_second_installation_keeps_the_configuration_and_renews_the_units(tmp_path: Path) -> None:
+    """Upgrading is installing again."""
+    install.install(root=tmp_path, program=Path("/opt/old/launch-monitor"))
+    config = tmp_path / "etc/launch-monitor/launch-monitor.toml"
+    config.write_text("mine")
+    lines = install.install(root=tmp_path, program=Path("/opt/new/launch-monitor"))
+    assert config.read_text() == "mine"
+    unit = tmp_path / "etc/systemd/system/launch-monitor-ingest.service"
+    assert "ExecStart=/opt/new/launch-monitor ingest" in unit.read_text()
+    assert f"wrote {unit}" in lines
+    assert (tmp_path / "etc/launch-monitor/credentials").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_dry_run_shows_the_units_and_writes_nothing(tmp_path: Path) -> None:
+    """What would be written can be read first."""
+    lines = install.install(root=tmp_path, program=Path("/opt/x/launch-monitor"), dry_run=True)
+    assert f"# {tmp_path}/etc/systemd/system/launch-monitor-ingest.service" in lines
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_installation_that_its_own_units_could_not_see_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ProtectHome and PrivateTmp would leave systemd without a program to start."""
+    program = tmp_path / "launch-monitor"
+    program.touch(mode=0o755)
+    monkeypatch.setattr(install, "_HIDDEN", (tmp_path,))
+    monkeypatch.setattr(install, "_write", lambda *_: pytest.fail("it was written all the same"))
+    with pytest.raises(ConfigError, match="where the hardened units see nothing"):
+        install.install(program=program)
+
+
+@pytest.fixture
+def units(tmp_path: Path) -> list[str]:
+    """Return the units as the installer writes them for this environment's program, which exists."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed")
+    program = Path(sys.executable).with_name("launch-monitor")
+    assert os.access(program, os.X_OK)
+    install.install(root=tmp_path, program=program)
+    return [str(tmp_path / "etc/systemd/system" / name) for name in install.UNITS]
+
+
+@pytest.mark.ci
+def test_systemd_finds_no_fault_in_the_units(units: list[str]) -> None:
+    """`systemd-analyze verify` knows every setting and finds every program."""
+    verified = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *units], check=False, capture_output=True, text=True
+    )
+    assert (verified.returncode, verified.stdout, verified.stderr) == (0, "", "")
+
+
+@pytest.mark.ci
+def test_systemd_finds_the_units_hardened(units: list[str]) -> None:
+    """Exposure is at most 1.5 of 10."""
+    for unit in units:
+        rated = subprocess.run(
+            ["systemd-analyze", "security", "--offline=true", f"--threshold={WORST_EXPOSURE}", unit],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert rated.returncode == 0, rated.stdout + rated.stderr
+        assert "Overall exposure level" in rated.stdout
