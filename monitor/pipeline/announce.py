@@ -1,0 +1,118 @@
+"""The announce stage: launches, completions and graduations into a Redis stream, trades to whoever listens to a mint."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgspec
+import structlog
+
+from decoders.core.types import Fact, Trade
+from monitor.errors import Closed, RedisUnavailable
+from monitor.present import fact_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from redis.asyncio import Redis
+
+    from monitor.channel import Channel
+    from monitor.pipeline.protocols import Announcer
+
+STREAM = "launches"
+_encode = msgspec.json.Encoder().encode
+_MOST_AT_ONCE = 500
+log = structlog.get_logger()
+
+# One call per batch: a pipeline of single commands costs ten times the client's time.
+_SCRIPT = """
+local at = 2
+for _ = 1, tonumber(ARGV[1]) do
+  local kind = ARGV[at]
+  if kind == 'x' then
+    redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[at + 1], '*',
+      'fact', ARGV[at + 2], 'identity', ARGV[at + 3], 'json', ARGV[at + 4])
+    at = at + 5
+  else
+    redis.call('PUBLISH', ARGV[at + 1], ARGV[at + 2])
+    at = at + 3
+  end
+end
+return 0
+"""
+
+
+def trades_channel(mint: str) -> str:
+    """Return the pub/sub channel of a mint's trades."""
+    return f"trades:{mint}"
+
+
+class RedisAnnouncer:
+    """Tells facts through one Redis."""
+
+    def __init__(self, redis: Redis, stream_max_len: int) -> None:
+        """Tell through `redis`; the stream keeps about `stream_max_len` entries."""
+        self._script = redis.register_script(_SCRIPT)
+        self._max_len = stream_max_len
+
+    async def announce(self, facts: Sequence[Fact]) -> None:
+        """
+        Tell facts, in order.
+
+        Raises:
+            RedisUnavailable: If Redis is away, slow or refuses; the facts are not told.
+        """
+        args: list[bytes | str | int] = [len(facts)]
+        for fact in facts:
+            shown = fact_json(fact)
+            del shown["fields"]  # whoever needs the raw event finds it by its identity
+            text = _encode(shown)
+            if isinstance(fact, Trade):
+                args += ["p", trades_channel(str(fact.mint)), text]
+            else:
+                args += ["x", self._max_len, fact.kind, _encode(identity(fact)), text]
+        import redis.exceptions as redis_errors
+
+        try:
+            await self._script(keys=[STREAM], args=args)
+        except (redis_errors.RedisError, OSError, TimeoutError) as error:
+            raise RedisUnavailable(f"Redis: {error}") from error
+
+
+def identity(fact: Fact) -> tuple[int | None, str, str, str, int, str]:
+    """Return what tells a fact from every other: time, signature, program, event, nth and kind."""
+    return fact.block_time, fact.signature, fact.program, fact.event, fact.nth, fact.kind
+
+
+async def announce(live: Channel[Fact], announcer: Announcer, dropped: Drops) -> None:
+    """Run until `live` is closed and empty. What cannot be told is dropped and counted: live is for who watches now."""
+    while True:
+        try:
+            facts = [await live.get(), *live.get_nowait_all(_MOST_AT_ONCE - 1)]
+        except Closed:
+            return
+        try:
+            await announcer.announce(facts)
+        except RedisUnavailable as error:
+            dropped.count += len(facts)
+            log.warning("announcements_dropped", facts=len(facts), error=str(error))
+        await asyncio.sleep(0)
+
+
+class Drops:
+    """How many announcements were not told because Redis could not take them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+async def discard(live: Channel[Fact]) -> None:
+    """Take what is announced to nobody: there is no Redis."""
+    while True:
+        try:
+            await live.get()
+        except Closed:
+            return
+        live.get_nowait_all(_MOST_AT_ONCE)
+        await asyncio.sleep(0)

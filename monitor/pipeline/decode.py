@@ -1,0 +1,192 @@
+"""The decode stage: notices in, facts out to the durable branch (waits) and the live one (drops)."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from decoders.core.types import (
+    CurveComplete,
+    Decoded,
+    Fact,
+    Fault,
+    Graduation,
+    Launch,
+    Need,
+    Trade,
+    TxNotice,
+)
+from monitor.errors import Closed
+from monitor.pipeline.feeds import Feeds
+from monitor.pipeline.pending import Pending, key_of
+from monitor.sources.notices import (
+    AccountSeen,
+    BlockSeen,
+    EndOfInput,
+    FeedDown,
+    FeedUp,
+    FetchGaveUp,
+    Notice,
+    SlotSeen,
+)
+from monitor.store.batch import Filled, Hole, Progress
+
+if TYPE_CHECKING:
+    from decoders.core.registry import Registry
+    from monitor.channel import Channel
+    from monitor.pipeline.ledger import Ledger
+    from monitor.pipeline.pools import PoolMap
+    from monitor.pipeline.protocols import Fetcher
+
+Durable: TypeAlias = Fact | Progress | Hole | Filled
+# Ready items do not suspend the stage: after so many, others get their turn.
+_FAIR = 64
+
+
+@dataclass(slots=True)
+class Decoding:
+    """What the decode stage works with, and what it remembers between notices."""
+
+    registry: Registry
+    pools: PoolMap
+    feeds: Feeds
+    pending: Pending
+    fetcher: Fetcher | None
+    ledger: Ledger
+
+    def take(self, notice: Notice) -> list[Durable]:
+        """Return what a notice puts into the durable branch, in order."""
+        match notice:
+            case TxNotice():
+                return self._transaction(notice)
+            case SlotSeen(root=root, feed=feed):
+                self.ledger.head_slot = max(self.ledger.head_slot, notice.slot)
+                return self._progress(self.feeds.told(feed, root, self.pending.oldest_slot()))
+            case BlockSeen(slot=slot, feed=feed, block_time=time):
+                self.ledger.head_slot = max(self.ledger.head_slot, slot)
+                return self._progress(self.feeds.told(feed, slot, self.pending.oldest_slot(), time))
+            case FeedUp(feed=feed, subscribed_at_slot=slot):
+                missed = self.feeds.up(feed, slot)
+                return [] if missed is None else [missed]
+            case FeedDown(feed=feed):
+                self.feeds.down(feed)
+                return []
+            case AccountSeen():
+                return self._account(notice)
+            case FetchGaveUp(signature=signature, slot=slot, reason=reason):
+                waiting = self.pending.close(signature)
+                return [] if waiting is None else [_hole(waiting.notice, reason)]
+            case EndOfInput():
+                return []
+
+    def drain(self) -> list[Durable]:
+        """Return what is left at the end: transactions that still wait become holes."""
+        return [_hole(waiting.notice, "stopped_before_fetched") for waiting in self.pending.all()]
+
+    def _progress(self, progress: Progress | None) -> list[Durable]:
+        return [] if progress is None else [progress]
+
+    def _transaction(self, notice: TxNotice) -> list[Durable]:
+        ledger = self.ledger
+        ledger.received += 1
+        if notice.failed:
+            ledger.failed += 1
+            self._satisfied(notice)
+            return []
+        decoded = self.registry.decode(notice, self.pools)
+        ledger.foreign += decoded.foreign
+        if not decoded.facts and not decoded.needs and not decoded.partial:
+            ledger.irrelevant += 1
+        else:
+            ledger.decoded += 1
+        if notice.invokes is not None and self.pending.get(notice.signature) is not None:
+            self._satisfied(notice)
+        self._wants(notice, decoded)
+        return self._tell(decoded.facts)
+
+    def _satisfied(self, notice: TxNotice) -> None:
+        self.pending.close(notice.signature)
+        if self.fetcher is not None:
+            self.fetcher.satisfied(notice.signature)
+
+    def _wants(self, notice: TxNotice, decoded: Decoded) -> None:
+        """Keep a notice that is not told completely, and ask for what it lacks."""
+        if not decoded.needs:
+            return
+        pools = [need.pool for need in decoded.needs if need.pool is not None]
+        whole = any(need.pool is None for need in decoded.needs)
+        self.pending.wait(notice, pools, whole=whole, told=[key_of(fact) for fact in decoded.facts])
+        if self.fetcher is not None:
+            for need in decoded.needs:
+                self.fetcher.want(need)
+
+    def _account(self, account: AccountSeen) -> list[Durable]:
+        """Learn a pool that was asked for, and decode again what waited for it."""
+        info = None
+        if account.owner is not None:
+            info = self.registry.decode_account(account.address, account.owner, account.data)
+        if info is not None:
+            self.pools.add(info)
+        out: list[Durable] = []
+        for waiting in self.pending.for_pool(account.address):
+            if info is None:
+                self._ask_whole(waiting.notice)
+                continue
+            self.pending.close(waiting.notice.signature)
+            decoded = self.registry.decode(waiting.notice, self.pools)
+            fresh = [fact for fact in decoded.facts if key_of(fact) not in waiting.told]
+            self._wants(waiting.notice, decoded)
+            again = self.pending.get(waiting.notice.signature)
+            if again is not None:
+                again.whole = again.whole or waiting.whole
+            elif waiting.whole:
+                self.pending.wait(waiting.notice, (), whole=True, told=[key_of(fact) for fact in decoded.facts])
+            out += self._tell(fresh)
+        return out
+
+    def _ask_whole(self, notice: TxNotice) -> None:
+        """A pool's account is gone or unreadable: the accounts of the instruction tell its mints as well."""
+        if self.fetcher is not None:
+            self.fetcher.want(Need(notice.signature, notice.slot, "accounts", ""))
+
+    def _tell(self, facts: list[Fact]) -> list[Durable]:
+        for fact in facts:
+            self.pools.learn(fact)
+            self.ledger.told(fact)
+        return [*facts]
+
+
+def _hole(notice: TxNotice, reason: str) -> Hole:
+    return Hole(
+        first_slot=notice.slot,
+        last_slot=notice.slot,
+        reason=reason,
+        signature=notice.signature,
+        feed=notice.feed,
+    )
+
+
+async def decode(wire: Channel[Notice], durable: Channel[Durable], live: Channel[Fact] | None, state: Decoding) -> None:
+    """Run until `wire` is closed and empty, then close both outputs."""
+    done = 0
+    try:
+        while True:
+            notice = await wire.get()
+            for item in state.take(notice):
+                if live is not None and isinstance(item, (Launch, Trade, CurveComplete, Graduation)):
+                    live.offer(item)
+                await durable.put(item)
+            done += 1
+            if done % _FAIR == 0:
+                await asyncio.sleep(0)
+    except Closed:
+        for item in state.drain():
+            await durable.put(item)
+    finally:
+        durable.close()
+        if live is not None:
+            live.close()
+
+
+__all__ = ["Decoding", "Durable", "Fault", "decode"]
