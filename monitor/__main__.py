@@ -1,0 +1,54 @@
+"""The console script: runs a command, and turns whatever ends it into a line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+import typer
+
+from monitor.cli.app import app
+from monitor.cli.say import complain, explain
+from monitor.errors import EXIT_BUG, MonitorError, UsageError, exit_code, leaves
+
+_EXIT_INTERRUPTED = 130
+_EXIT_BROKEN_PIPE = 141
+
+
+def main() -> None:
+    """Run the command that the arguments name."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command and return its exit code: those of errors.py, 130 after Ctrl-C, 141 where nobody reads on."""
+    try:
+        result = typer.main.get_command(app).main(arguments, prog_name="launch-monitor", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still buffered has no reader either: the interpreter must not try to write it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _EXIT_BROKEN_PIPE
+    except (KeyboardInterrupt, typer.Abort):
+        return _EXIT_INTERRUPTED
+    except typer.TyperException as error:
+        complain(f"error: {error.format_message()}")
+        complain("  mend: see launch-monitor --help")
+        return UsageError.exit_code
+    except Exception as error:  # noqa: BLE001 - the one place: a bug ends the process loudly
+        return _failed(error)
+    return result if isinstance(result, int) else 0
+
+
+def _failed(error: Exception) -> int:
+    explain(error)
+    if not all(isinstance(leaf, MonitorError) for leaf in leaves(error)):
+        traceback.print_exception(error)
+        complain("error: this is a bug in launch-monitor, please report it with the lines above")
+        return EXIT_BUG
+    return exit_code(error)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""The commands under one name, and what becomes of their errors."""
+
+from __future__ import annotations
+
+import typer
+
+from monitor.cli import decode
+
+_HELP = """
+Follow Solana launchpads: every launch, trade and graduation becomes a row in PostgreSQL.
+
+`launch-monitor run` needs nothing else: it brings its own database and, without an endpoint, a simulated market.
+"""
+
+app = typer.Typer(
+    name="launch-monitor",
+    help=_HELP,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def _root() -> None:
+    """Keep the commands' names even while there is one command alone."""
+
+
+app.command("decode")(decode.decode)

@@ -1,0 +1,37 @@
+"""The decoders that commands use, from the IDL files that they are told to use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from decoders.core.errors import IdlError
+from decoders.core.registry import load
+from monitor.data import data_dir
+from monitor.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from decoders.core.registry import Registry
+
+EVERY_DECODER = ("pumpfun", "pumpswap", "raydium_launchpad", "raydium_cpmm", "raydium_amm_v4")
+
+
+def load_registry(idl_dir: Path | None = None, names: Sequence[str] = EVERY_DECODER) -> Registry:
+    """
+    Return the decoders of these names.
+
+    Args:
+        idl_dir: Where `<name>.json` files are; None: those that come with the program.
+
+    Raises:
+        ConfigError: If an IDL is missing or wrong.
+    """
+    folder = idl_dir or data_dir("idl")
+    try:
+        return load(names, lambda name: (folder / f"{name}.json").read_bytes())
+    except IdlError as error:
+        raise ConfigError(str(error), mend=f"put a right file into {folder}") from error
+    except OSError as error:
+        raise ConfigError(f"{error.filename}: {error.strerror}", mend="every decoder needs its IDL there") from error
