@@ -78,7 +78,13 @@ class Transient(MonitorError):
 
 
 class SourceLost(Transient):
-    """A connection to a node broke, or went silent."""
+    """A connection to a node broke, or went silent; `kind` is one word for metrics, such as "silent" or "closed"."""
+
+    def __init__(
+        self, cause: str, *, mend: str | None = None, retry_after_s: float | None = None, kind: str = "lost"
+    ) -> None:
+        super().__init__(cause, mend=mend, retry_after_s=retry_after_s)
+        self.kind = kind
 
 
 class RequestFailed(Transient):

@@ -1,0 +1,1 @@
+"""Where notices come from: a node's subscriptions, its history, single fetches, and recorded files."""

@@ -1,0 +1,69 @@
+"""Addresses of nodes, which hold secrets: what may be shown of them, and what to do when they refuse us."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from monitor.errors import SourceRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+REFUSING_STATUSES = frozenset({401, 402, 403, 404, 405})
+_MENDS = {
+    401: "check the API key of the node's address",
+    402: "the provider's plan does not include this",
+    403: "check the API key, and whether the plan allows this from your address",
+    404: "check the path of the node's address",
+    405: "check the path of the node's address",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A node's address. Its path, query and headers hold API keys: `repr` and `str` tell scheme and host alone."""
+
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def __str__(self) -> str:
+        """Return what may be logged."""
+        return redact(self.url)
+
+
+def redact(url: str) -> str:
+    """Return scheme, host and port of an address, and "/…" for the rest where there is one."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return "(an address that cannot be read)"
+    rest = "/…" if parts.path.strip("/") or parts.query or parts.fragment else ""
+    shown = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{shown}{f':{port}' if port else ''}{rest}"
+
+
+def refusal(endpoint: Endpoint, status: int) -> SourceRefused:
+    """Return the error for an HTTP status of `REFUSING_STATUSES`."""
+    return SourceRefused(f"{endpoint} answers HTTP {status}", mend=_MENDS[status])
+
+
+def retry_after_s(value: str | None, now: datetime) -> float | None:
+    """
+    Return the seconds that a Retry-After header asks for (RFC 9110, 10.2.3: seconds, or a date).
+
+    None where there is no header, or none that can be read.
+    """
+    if value is None:
+        return None
+    text = value.strip()
+    if text.isascii() and text.replace(".", "", 1).isdigit():  # fractions are against the RFC, and are sent
+        return float(text)
+    try:
+        return max(0.0, (parsedate_to_datetime(text) - now).total_seconds())
+    except (ValueError, TypeError):
+        return None

@@ -1,0 +1,159 @@
+"""Follow a node's subscriptions for as long as it takes: connect, subscribe, forward, reconnect."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+from monitor.errors import SourceLost
+from monitor.sources import rpc
+from monitor.sources.backoff import Backoff
+from monitor.sources.session import Limits, open_session
+from monitor.sources.subscriptions import Stray, Told
+from monitor.sources.tally import FeedTally
+from monitor.sources.translate import Translator
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from monitor.sources.endpoint import Endpoint
+    from monitor.sources.notices import Outlet
+    from monitor.sources.session import Session
+
+log = structlog.get_logger(__name__)
+
+LOGS, BLOCKS = "logs", "blocks"
+_MAX_STRAYS = 20
+
+
+class Tap(Protocol):
+    """Who hears what a feed hears, word by word: a recorder."""
+
+    def connected(self) -> None:
+        """Every subscription stands."""
+
+    def frame(self, raw: bytes) -> None:
+        """The node said this: a notification of ours, or something that cannot be read."""
+
+    def lost(self, reason: str) -> None:
+        """The connection is gone."""
+
+
+class NoTap:
+    """Nobody listens."""
+
+    def connected(self) -> None:
+        """Ignore it."""
+
+    def frame(self, raw: bytes) -> None:
+        """Ignore it."""
+
+    def lost(self, reason: str) -> None:
+        """Ignore it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """How to follow a node. A connection that held for `settled_after_s` makes the next reconnect a quick one again."""
+
+    endpoint: Endpoint
+    programs: frozenset[str]
+    commitment: rpc.Commitment = "confirmed"
+    limits: Limits = field(default_factory=Limits)
+    first_delay_s: float = 0.5
+    longest_delay_s: float = 30.0
+    settled_after_s: float = 10.0
+
+
+def logs_source(following: Following, *, name: str = LOGS, tap: Tap | None = None) -> LiveSource:
+    """Return a source of the log lines of every transaction that names one of the programs."""
+    wanted = {program: rpc.logs_subscribe(program, following.commitment) for program in sorted(following.programs)}
+    return LiveSource(following, {**wanted, "slots": rpc.slot_subscribe()}, name=name, tap=tap)
+
+
+def blocks_source(following: Following, *, name: str = BLOCKS, tap: Tap | None = None) -> LiveSource:
+    """Return a source of whole blocks: for a node of one's own, since few providers offer it."""
+    return LiveSource(following, {"blocks": rpc.block_subscribe(following.commitment)}, name=name, tap=tap)
+
+
+class LiveSource:
+    """
+    A feed that lives through the loss of its connections.
+
+    `tally` counts what came. `name` is the feed's name in notices, logs and metrics.
+    """
+
+    def __init__(
+        self, following: Following, wanted: Mapping[str, rpc.Request], *, name: str, tap: Tap | None = None
+    ) -> None:
+        self.name = name
+        self.tally = FeedTally()
+        self._following = following
+        self._wanted = wanted
+        self._tap: Tap = tap or NoTap()
+        self._translator = Translator(name, following.programs, self.tally)
+        self._backoff = Backoff(following.first_delay_s, following.longest_delay_s)
+        self._settles_at: float | None = None
+
+    async def run(self, out: Outlet) -> None:
+        """
+        Put out notices for ever.
+
+        Raises:
+            SourceRefused: If the node will never serve us like this.
+        """
+        while True:
+            try:
+                await self._follow(out)
+            except SourceLost as error:
+                await self._tell_loss(error, out)
+                await asyncio.sleep(self._delay_s(error))
+
+    async def _follow(self, out: Outlet) -> None:
+        """Live through one connection."""
+        async with open_session(self._following.endpoint, self._following.limits) as session:
+            await session.subscribe(self._wanted)
+            self._settles_at = asyncio.get_running_loop().time() + self._following.settled_after_s
+            self.tally.connects += 1
+            self._tap.connected()
+            self._translator.connected()
+            log.info("source_connected", source=self.name, endpoint=str(self._following.endpoint))
+            await self._forward(session, out)
+
+    async def _forward(self, session: Session, out: Outlet) -> None:
+        strays = 0
+        while True:
+            raw, event = await session.receive()
+            self.tally.frames += 1
+            self.tally.frame_bytes += len(raw)
+            match event:
+                case Told(message=message):
+                    self._tap.frame(raw)
+                    for notice in self._translator.notices(message):
+                        await out.put(notice)
+                case Stray(reason=reason):
+                    self.tally.strays += 1
+                    strays += 1
+                    if strays > _MAX_STRAYS:
+                        raise SourceLost(f"{self._following.endpoint} mixes up subscriptions: {reason}", kind="strays")
+                case rpc.Malformed(reason=reason, excerpt=excerpt):
+                    self._tap.frame(raw)
+                    self.tally.received += 1
+                    self.tally.malformed += 1
+                    log.debug("frame_malformed", source=self.name, reason=reason, excerpt=excerpt)
+
+    async def _tell_loss(self, error: SourceLost, out: Outlet) -> None:
+        self.tally.losses[error.kind] += 1
+        self._tap.lost(str(error))
+        log.warning("source_lost", source=self.name, reason=error.kind, error=str(error))
+        for notice in self._translator.lost(str(error)):
+            await out.put(notice)
+
+    def _delay_s(self, error: SourceLost) -> float:
+        if self._settles_at is not None and asyncio.get_running_loop().time() >= self._settles_at:
+            self._backoff.succeeded()
+        self._settles_at = None
+        return self._backoff.failed(error.retry_after_s)

@@ -1,0 +1,90 @@
+"""What sources put out besides transactions: how far a feed is, and what it could not do."""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeAlias
+
+import msgspec
+
+from decoders.core.types import TxNotice
+
+
+class SlotSeen(msgspec.Struct, frozen=True, tag=True):
+    """
+    The node began to work on `slot`.
+
+    `root` is final: a notification feed that was up since then claims to have told everything through it.
+    """
+
+    slot: int
+    parent: int
+    root: int
+    feed: str
+
+
+class BlockSeen(msgspec.Struct, frozen=True, tag=True):
+    """Every notice of the block of `slot` stands before this. The parent's slot and hash prove what was skipped."""
+
+    slot: int
+    parent_slot: int
+    blockhash: str
+    previous_blockhash: str
+    block_time: int | None
+    feed: str
+
+
+class FeedUp(msgspec.Struct, frozen=True, tag=True):
+    """Every subscription is acknowledged: whatever lands in `subscribed_at_slot` or later will be told."""
+
+    feed: str
+    subscribed_at_slot: int
+
+
+class FeedDown(msgspec.Struct, frozen=True, tag=True):
+    """The connection of a feed that was subscribed is gone: from here on things are missed until its next `FeedUp`."""
+
+    feed: str
+    reason: str
+
+
+class AccountSeen(msgspec.Struct, frozen=True, tag=True):
+    """An account that was asked for, as it was at `slot`. `owner` None: there is none at that address."""
+
+    address: str
+    owner: str | None
+    data: bytes
+    slot: int
+    feed: str
+
+
+class FetchGaveUp(msgspec.Struct, frozen=True, tag=True):
+    """A whole copy of a transaction was wanted and could not be had: what it says is missed, for `reason`."""
+
+    signature: str
+    slot: int
+    reason: str
+    feed: str
+
+
+class EndOfInput(msgspec.Struct, frozen=True, tag=True):
+    """A feed that has an end reached it."""
+
+    feed: str
+
+
+Control: TypeAlias = SlotSeen | BlockSeen | FeedUp | FeedDown | AccountSeen | FetchGaveUp | EndOfInput
+Notice: TypeAlias = TxNotice | Control
+
+
+class Outlet(Protocol):
+    """Where a source puts what it hears; a `Channel` is one."""
+
+    async def put(self, item: Notice) -> None:
+        """Take a notice; wait while there is no room."""
+
+
+class Source(Protocol):
+    """A feed of notices."""
+
+    async def run(self, out: Outlet) -> None:
+        """Put out notices until there are no more, or for ever. Ends when cancelled."""

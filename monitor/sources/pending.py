@@ -1,0 +1,233 @@
+"""Which fetches are due: grouped, repeated, and given up in time. Pure; the caller brings the time."""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from monitor.sources.jobs import FETCH, FetchAccounts, FetchBlock, FetchTransaction
+from monitor.sources.notices import FetchGaveUp
+from monitor.sources.rpc import MAX_ACCOUNTS_PER_CALL
+
+if TYPE_CHECKING:
+    from decoders.core.types import Need
+    from monitor.sources.jobs import Job
+
+_NEVER_ASKED = "not asked for yet"
+_NOT_YET = "the node does not have it yet"
+_MAX_DOUBLINGS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """
+    How to go about fetches.
+
+    `gather_s` is waited before the first try, since needs of a slot come together; `block_at` of them take its block.
+    """
+
+    gather_s: float = 0.05
+    first_retry_s: float = 0.3
+    longest_retry_s: float = 4.0
+    give_up_after_s: float = 30.0
+    block_at: int = 4
+    max_waiting: int = 50_000
+
+    def retry_s(self, tries: int) -> float:
+        """Return how long to wait after the given number of tries (1 and up)."""
+        doubled: float = self.first_retry_s * 2 ** min(tries - 1, _MAX_DOUBLINGS)
+        return min(doubled, self.longest_retry_s)
+
+
+@dataclass(slots=True)
+class _Wait:
+    """A transaction or an account that is waited for. `slots` are those of the transactions that want the account."""
+
+    key: str
+    slots: dict[str, int]
+    is_account: bool
+    give_up_at: float
+    due_at: float
+    tries: int = 0
+    is_asked: bool = False
+    is_alone: bool = False
+    reason: str = _NEVER_ASKED
+
+
+@dataclass(slots=True)
+class Pending:
+    """Transactions and accounts that are wanted and not here yet."""
+
+    rules: Rules
+    _waits: dict[str, _Wait] = field(default_factory=dict)
+    _by_slot: dict[int, dict[str, None]] = field(default_factory=dict)
+    _due: list[tuple[float, str]] = field(default_factory=list)
+    _accounts: dict[str, None] = field(default_factory=dict)
+    _accounts_of: dict[str, list[str]] = field(default_factory=dict)
+    _gave_up: list[FetchGaveUp] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        """Return how many are waited for."""
+        return len(self._waits)
+
+    def want(self, need: Need, now: float) -> None:
+        """Wait for what a need names: its pool where that would do, else its transaction."""
+        if need.reason == "pool" and need.pool is not None:
+            if need.signature not in self._waits:
+                self._want(need.pool, need.signature, need.slot, now, is_account=True)
+                self._accounts_of.setdefault(need.signature, []).append(need.pool)
+        else:
+            self._want(need.signature, need.signature, need.slot, now, is_account=False)
+
+    def arrived(self, key: str) -> None:
+        """Stop waiting: a whole copy of the transaction, or the account, came by another way."""
+        for address in self._accounts_of.pop(key, ()):
+            if address in self._waits:
+                self._waits[address].slots.pop(key, None)
+        wait = self._waits.pop(key, None)
+        if wait is not None:
+            self._forget(wait)
+
+    def take(self, now: float, limit: int) -> list[Job]:
+        """
+        Return up to `limit` jobs that are due, oldest first. Each must come back by `answered` or `failed`.
+
+        What was waited for too long is found on the way: see `expired`.
+        """
+        jobs: list[Job] = []
+        while len(jobs) < limit and self._due and self._due[0][0] <= now:
+            due_at, key = heapq.heappop(self._due)
+            wait = self._waits.get(key)
+            if wait is None or wait.is_asked or wait.due_at != due_at:
+                continue  # arrived, or put off since
+            if wait.give_up_at <= now:
+                self._give_up(wait)
+                continue
+            jobs.append(self._job(wait, now))
+        return jobs
+
+    def answered(self, job: Job, now: float) -> None:
+        """Take note of an answer: what did not arrive by it is asked for again, and not by its block any more."""
+        self._put_off(job, now, _NOT_YET, alone=isinstance(job, FetchBlock))
+
+    def absent(self, address: str, now: float) -> None:
+        """Take note that there is no such account: the transactions that wanted it are fetched themselves."""
+        wait = self._waits.get(address)
+        if wait is None or not wait.is_account:
+            return
+        self.arrived(address)
+        for signature, slot in wait.slots.items():
+            self._want(signature, signature, slot, now, is_account=False)
+
+    def failed(self, job: Job, now: float, reason: str, *, alone: bool = False) -> None:
+        """Take note that a job brought nothing. `alone`: the slot's block is not to be had, ask for each by itself."""
+        self._put_off(job, now, reason, alone=alone)
+
+    def expired(self) -> list[FetchGaveUp]:
+        """Return (once) what is not waited for any longer, with the reason."""
+        gave_up, self._gave_up = self._gave_up, []
+        return gave_up
+
+    def give_up_all(self, reason: str) -> list[FetchGaveUp]:
+        """Return everything that is waited for, and wait for nothing."""
+        for wait in list(self._waits.values()):
+            wait.reason = f"{reason} ({wait.reason})"
+            self._give_up(wait)
+        return self.expired()
+
+    def next_at(self) -> float | None:
+        """Return when there may be something to do; None: not before something new is wanted or a job comes back."""
+        if self._gave_up:
+            return 0.0
+        while self._due and not self._is_current(*self._due[0]):
+            heapq.heappop(self._due)
+        return self._due[0][0] if self._due else None
+
+    def _is_current(self, due_at: float, key: str) -> bool:
+        wait = self._waits.get(key)
+        return wait is not None and not wait.is_asked and wait.due_at == due_at
+
+    def _want(self, key: str, signature: str, slot: int, now: float, *, is_account: bool) -> None:
+        known = self._waits.get(key)
+        if known is not None:
+            known.slots.setdefault(signature, slot)
+            return
+        if len(self._waits) >= self.rules.max_waiting:
+            self._gave_up.append(FetchGaveUp(signature, slot, f"{self.rules.max_waiting} fetches wait already", FETCH))
+            return
+        due_at = now + self.rules.gather_s
+        give_up_at = now + self.rules.give_up_after_s
+        self._waits[key] = _Wait(key, {signature: slot}, is_account, give_up_at, due_at)
+        if is_account:
+            self._accounts[key] = None
+        else:
+            self._by_slot.setdefault(slot, {})[key] = None
+        heapq.heappush(self._due, (due_at, key))
+
+    def _job(self, wait: _Wait, now: float) -> Job:
+        group = self._group(wait, now)
+        for one in group:
+            one.is_asked = True
+        if wait.is_account:
+            return FetchAccounts(tuple(one.key for one in group))
+        slot = wait.slots[wait.key]
+        if len(group) == 1:
+            return FetchTransaction(wait.key, slot)
+        return FetchBlock(slot, tuple(one.key for one in group))
+
+    def _group(self, wait: _Wait, now: float) -> list[_Wait]:
+        """Return what one request can bring along with `wait`."""
+        if wait.is_account:
+            others = (self._waits[key] for key in self._accounts if key != wait.key)
+            group = [wait, *(one for one in others if one.due_at <= now and not one.is_asked)]
+            return group[:MAX_ACCOUNTS_PER_CALL]
+        if wait.is_alone:
+            return [wait]
+        siblings = (self._waits[key] for key in self._by_slot[wait.slots[wait.key]])
+        group = [one for one in siblings if not one.is_asked and not one.is_alone]
+        return group if len(group) >= self.rules.block_at else [wait]
+
+    def _put_off(self, job: Job, now: float, reason: str, *, alone: bool) -> None:
+        for key in _keys(job):
+            wait = self._waits.get(key)
+            if wait is None:
+                continue
+            wait.is_asked = False
+            wait.is_alone = wait.is_alone or alone
+            wait.tries += 1
+            wait.reason = reason
+            wait.due_at = min(now + self.rules.retry_s(wait.tries), max(wait.give_up_at, now))
+            heapq.heappush(self._due, (wait.due_at, key))
+
+    def _give_up(self, wait: _Wait) -> None:
+        self._gave_up += [FetchGaveUp(signature, slot, wait.reason, FETCH) for signature, slot in wait.slots.items()]
+        self.arrived(wait.key)
+
+    def _forget(self, wait: _Wait) -> None:
+        if wait.is_account:
+            del self._accounts[wait.key]
+            for signature in wait.slots:
+                self._forget_account_of(signature, wait.key)
+            return
+        slot = wait.slots[wait.key]
+        self._by_slot[slot].pop(wait.key, None)
+        if not self._by_slot[slot]:
+            del self._by_slot[slot]
+
+    def _forget_account_of(self, signature: str, address: str) -> None:
+        addresses = self._accounts_of.get(signature)
+        if addresses is not None and address in addresses:
+            addresses.remove(address)
+            if not addresses:
+                del self._accounts_of[signature]
+
+
+def _keys(job: Job) -> tuple[str, ...]:
+    match job:
+        case FetchTransaction():
+            return (job.signature,)
+        case FetchBlock():
+            return job.signatures
+        case FetchAccounts():
+            return job.addresses

@@ -1,0 +1,37 @@
+"""Plain counts that sources keep; metrics read them at each scrape."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class FeedTally:
+    """
+    Counts of one feed since the process started.
+
+    Notices: `received` = `repeats` + `irrelevant` + `malformed` + `forwarded`. Strays belong to no subscription.
+    """
+
+    frames: int = 0
+    frame_bytes: int = 0
+    received: int = 0
+    repeats: int = 0
+    irrelevant: int = 0
+    malformed: int = 0
+    forwarded: int = 0
+    strays: int = 0
+    connects: int = 0
+    losses: Counter[str] = field(default_factory=Counter)
+    head_slot: int | None = None
+    root_slot: int | None = None
+
+
+@dataclass(slots=True)
+class RpcTally:
+    """Counts of one HTTP endpoint: requests by (method, outcome), seconds by method, bytes of all answers."""
+
+    requests: Counter[tuple[str, str]] = field(default_factory=Counter)
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    answer_bytes: int = 0
