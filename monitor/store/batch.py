@@ -1,0 +1,80 @@
+"""What goes into one commit, and what is known after it."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from decoders.core.types import Fact, Fault
+
+EVERY_PROGRAM = "*"
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything of `program` that `feed` can tell is committed up to and including `slot`. It never moves back."""
+
+    feed: str
+    slot: int
+    program: str = EVERY_PROGRAM
+    block_time: int | None = None
+    blockhash: str | None = None
+
+
+class Hole(msgspec.Struct, frozen=True, kw_only=True):
+    """Something known to be missing: all of the slots, or (`signature` set) one transaction in them."""
+
+    first_slot: int
+    last_slot: int
+    reason: str
+    signature: str | None = None
+    feed: str = ""
+    program: str = EVERY_PROGRAM
+
+
+class Filled(msgspec.Struct, frozen=True, kw_only=True):
+    """What was missing is committed with this batch: the hole of that id, or the one of that signature."""
+
+    by: str
+    hole_id: int | None = None
+    signature: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Facts in the order of their arrival, and what their commit makes true. Repeat it with the same `batch_id`."""
+
+    facts: tuple[Fact, ...] | list[Fact] = ()
+    progress: tuple[Progress, ...] | list[Progress] = ()
+    holes: tuple[Hole, ...] | list[Hole] = ()
+    filled: tuple[Filled, ...] | list[Filled] = ()
+    batch_id: uuid.UUID = field(default_factory=uuid.uuid4)
+
+
+@dataclass(frozen=True, slots=True)
+class Upgraded:
+    """A stored fact that a later copy told more about. `old` is None where the fact lives in a token or pool."""
+
+    old: Fact | None
+    new: Fact
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """
+    What one commit did, each list in the order of the facts given; every fact given is in exactly one list.
+
+    `new` holds the richest copy where the batch had several (the others are duplicates). `refused` are those the
+    database cannot hold, as the Fault that was stored instead; a Fault that was given counts as new or duplicate.
+    `other` facts only touch what they name. `batch_no` is None for a batch without facts.
+    """
+
+    batch_no: int | None
+    new: list[Fact] = field(default_factory=list)
+    upgraded: list[Upgraded] = field(default_factory=list)
+    duplicates: list[Fact] = field(default_factory=list)
+    refused: list[Fault] = field(default_factory=list)
+    other: list[Fact] = field(default_factory=list)

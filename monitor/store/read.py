@@ -1,0 +1,202 @@
+"""What start, `status` and people ask of the database."""
+
+# ruff: noqa: S608  the statements are put together from the fields of the classes in this file alone
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from decoders.core.types import PoolInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+    from decimal import Decimal
+
+    import asyncpg
+
+_POOLS = """
+SELECT p.address, p.venue, t.mint, q.address, t.platform, p.flipped, COALESCE(p.canonical, FALSE), t.platform_config
+  FROM pools p JOIN tokens t ON t.id = p.token_id JOIN mints q ON q.id = p.quote_id
+"""
+_NEWEST_TRADE = "SELECT block_time, slot FROM transactions ORDER BY block_time DESC LIMIT 1"
+_NEWEST_SLOT = f"""
+SELECT max(slot) FROM transactions
+ WHERE block_time >= (SELECT block_time FROM ({_NEWEST_TRADE}) newest) - INTERVAL '5 seconds'
+"""
+_LIVE_ROWS = """
+WITH RECURSIVE parts AS (
+    SELECT name AS part_of, name::regclass::oid AS relid FROM unnest($1::text[]) AS name
+    UNION ALL
+    SELECT p.part_of, i.inhrelid FROM parts p JOIN pg_inherits i ON i.inhparent = p.relid
+)
+SELECT p.part_of, COALESCE(sum(s.n_live_tup), 0)::bigint
+  FROM parts p LEFT JOIN pg_stat_user_tables s ON s.relid = p.relid GROUP BY p.part_of
+"""
+_COUNTED = ("tokens", "mints", "pools", "transactions", "faults", "holes", "batches")
+
+
+@dataclass(frozen=True, slots=True)
+class FeedProgress:
+    """How far a feed is complete. `updated_at` is the time of the server's clock."""
+
+    feed: str
+    program: str
+    slot: int
+    block_time: datetime | None
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """
+    What the database holds. `rows` are PostgreSQL's running estimates by table; times and slots None: no trade yet.
+
+    `launches` and `graduations` are exact.
+    """
+
+    rows: dict[str, int]
+    launches: int
+    graduations: int
+    open_holes: int
+    newest_block_time: datetime | None
+    newest_slot: int | None
+    progress: tuple[FeedProgress, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchRow:
+    """A row of the view `recent_launches` (docs/SCHEMA.md has units)."""
+
+    launched_at: datetime
+    platform: str | None
+    mint: str
+    symbol: str | None
+    name: str | None
+    creator: str | None
+    price: Decimal | None
+    market_cap: Decimal | None
+    quote_symbol: str | None
+    progress_percent: Decimal | None
+    completed_at: datetime | None
+    graduated_at: datetime | None
+    curve: str | None
+    uri: str | None
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class TradeRow:
+    """A row of the view `recent_trades` (docs/SCHEMA.md has units)."""
+
+    block_time: datetime
+    venue: str
+    mint: str
+    symbol: str | None
+    side: str
+    base_amount: Decimal | None
+    quote_amount: Decimal | None
+    user_quote_amount: Decimal | None
+    quote_symbol: str
+    price: Decimal | None
+    mark_price: Decimal | None
+    progress_percent: Decimal | None
+    organic: bool
+    synthetic: bool
+    trader: str
+    pool: str
+    slot: int
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class GraduationRow:
+    """A row of the view `graduations` (docs/SCHEMA.md has units)."""
+
+    graduated_at: datetime
+    platform: str | None
+    mint: str
+    symbol: str | None
+    name: str | None
+    curve: str | None
+    pool: str | None
+    pool_venue: str | None
+    seed_base: Decimal | None
+    seed_quote: Decimal | None
+    quote_symbol: str | None
+    price: Decimal | None
+    market_cap: Decimal | None
+    launched_at: datetime | None
+    completed_at: datetime | None
+    signature: str
+
+
+async def load_pools(connection: asyncpg.Connection, limit: int | None = None) -> dict[str, PoolInfo]:
+    """Return the pools and curves whose token and quote are known, by address; the `limit` newest (None: all)."""
+    rows = await connection.fetch(f"{_POOLS} ORDER BY p.id DESC LIMIT $1", limit)
+    return {row[0]: PoolInfo(*row) for row in rows}
+
+
+async def known_pools(connection: asyncpg.Connection, addresses: Iterable[str]) -> dict[str, PoolInfo]:
+    """Return those of the pools that are known, by address."""
+    rows = await connection.fetch(f"{_POOLS} WHERE p.address = ANY($1)", list(addresses))
+    return {row[0]: PoolInfo(*row) for row in rows}
+
+
+async def progress(connection: asyncpg.Connection) -> tuple[FeedProgress, ...]:
+    """Return how far each feed is complete."""
+    names = ", ".join(field.name for field in fields(FeedProgress))
+    return tuple(FeedProgress(*row) for row in await connection.fetch(f"SELECT {names} FROM feeds ORDER BY 1, 2"))
+
+
+async def newest_slot(connection: asyncpg.Connection) -> int | None:
+    """Return the newest slot with a trade, or None if there is none."""
+    slot: int | None = await connection.fetchval(_NEWEST_SLOT)
+    return slot
+
+
+async def status(connection: asyncpg.Connection) -> Status:
+    """Return what the database holds."""
+    newest = await connection.fetchrow(_NEWEST_TRADE)
+    rows = await connection.fetch(_LIVE_ROWS, list(_COUNTED))
+    return Status(
+        rows={row[0]: row[1] for row in rows},
+        launches=await connection.fetchval("SELECT count(*) FROM tokens WHERE launched_at IS NOT NULL"),
+        graduations=await connection.fetchval("SELECT count(*) FROM tokens WHERE graduated_at IS NOT NULL"),
+        open_holes=await connection.fetchval("SELECT count(*) FROM holes WHERE filled_at IS NULL"),
+        newest_block_time=newest["block_time"] if newest else None,
+        newest_slot=await newest_slot(connection),
+        progress=await progress(connection),
+    )
+
+
+async def recent_launches(
+    connection: asyncpg.Connection, limit: int, *, platform: str | None = None, mint: str | None = None
+) -> list[LaunchRow]:
+    """Return the newest launches, newest first, of one platform or mint if given."""
+    rows = await connection.fetch(_newest("recent_launches", LaunchRow, ("platform", "mint")), platform, mint, limit)
+    return [LaunchRow(*row) for row in rows]
+
+
+async def recent_trades(
+    connection: asyncpg.Connection, limit: int, *, venue: str | None = None, mint: str | None = None
+) -> list[TradeRow]:
+    """Return the newest trades, newest first, of one venue or mint if given."""
+    rows = await connection.fetch(_newest("recent_trades", TradeRow, ("venue", "mint")), venue, mint, limit)
+    return [TradeRow(*row) for row in rows]
+
+
+async def graduations(
+    connection: asyncpg.Connection, limit: int, *, platform: str | None = None, mint: str | None = None
+) -> list[GraduationRow]:
+    """Return the newest graduations, newest first, of one platform or mint if given."""
+    rows = await connection.fetch(_newest("graduations", GraduationRow, ("platform", "mint")), platform, mint, limit)
+    return [GraduationRow(*row) for row in rows]
+
+
+def _newest(view: str, kind: type, filters: tuple[str, ...]) -> str:
+    """Return a statement over a view (the views are newest first); each filter is off where its parameter is NULL."""
+    names = ", ".join(field.name for field in fields(kind))
+    where = " AND ".join(f"(${at}::text IS NULL OR {name} = ${at})" for at, name in enumerate(filters, 1))
+    return f"SELECT {names} FROM {view} WHERE {where} LIMIT ${len(filters) + 1}"

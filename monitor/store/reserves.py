@@ -1,0 +1,68 @@
+"""The latest reserves of each pool in a batch, by the order of the chain."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from monitor.store.order import first_order
+from monitor.store.rows import AT, ORDER, POOL_ID
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from monitor.store.rows import Row
+
+MARK, REAL, CURVE, VIRTUAL, LAST_TRADE = range(5)
+"""What is replaced as a whole: mark reserves, real ones, curve progress, virtual quote, time of the last trade."""
+_GROUPS = 5
+_OF_TRADE = ((MARK, AT["mark_base"]), (REAL, AT["real_base"]), (CURVE, AT["curve_sold"]))
+_TIME = AT["block_time"]
+
+Change = tuple[int, Any, Any]
+"""Order and one or two values."""
+
+
+class Reserves:
+    """Collects changes; of each pool and group the one latest on the chain stays, in whatever order they come."""
+
+    def __init__(self) -> None:
+        self._latest: list[dict[int, Change]] = [{} for _ in range(_GROUPS)]
+
+    def offer(self, group: int, pool_id: int, order: int, first: Any, second: Any) -> None:
+        """Note a change; one without its first or second value is none."""
+        if first is None or second is None:
+            return
+        noted = self._latest[group].get(pool_id)
+        if noted is None or order > noted[0]:
+            self._latest[group][pool_id] = (order, first, second)
+
+    def start(self, pool_id: int, slot: int, base: int | None, quote: int | None, *, rank: int) -> None:
+        """Note what a pool was opened with: both its effective and its real reserves."""
+        self.offer(MARK, pool_id, first_order(slot, rank), base, quote)
+        self.offer(REAL, pool_id, first_order(slot, rank), base, quote)
+
+    def trades(self, rows: Iterable[Row]) -> None:
+        """Note what trades left behind."""
+        marks, reals, curves = (self._latest[group] for group, _ in _OF_TRADE)
+        mark_at, real_at, curve_at = (place for _, place in _OF_TRADE)
+        times = self._latest[LAST_TRADE]
+        for row in rows:
+            pool_id, order = row[POOL_ID], row[ORDER]
+            for noted, place in ((marks, mark_at), (reals, real_at), (curves, curve_at)):
+                if row[place] is not None and row[place + 1] is not None:
+                    before = noted.get(pool_id)
+                    if before is None or order > before[0]:
+                        noted[pool_id] = (order, row[place], row[place + 1])
+            before = times.get(pool_id)
+            if before is None or order > before[0]:
+                times[pool_id] = (order, row[_TIME], None)
+
+    def columns(self) -> Sequence[Sequence[Any]]:
+        """Return the pool ids, then order (-1: no change), first and second value of each group, column by column."""
+        pool_ids = sorted(set().union(*self._latest))
+        none: Change = (-1, None, None)
+        found: list[Sequence[Any]] = [pool_ids]
+        for noted in self._latest:
+            changes = [noted.get(pool_id, none) for pool_id in pool_ids]
+            found += [[change[member] for change in changes] for member in range(3)]
+        return found

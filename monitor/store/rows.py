@@ -1,0 +1,206 @@
+"""Trades as rows of `transactions`, and what one copy of a trade knows more than another."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from monitor.store.order import index_of, position_of, supersedes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from decoders.core.types import Fact, Trade
+
+Row = tuple[Any, ...]
+Identity = tuple[int | None, str, str, str, int]
+Ids = tuple[int, int, int]
+"""Token, pool and quote."""
+
+FILLABLE = (
+    "mark_base",
+    "mark_quote",
+    "real_base",
+    "real_quote",
+    "curve_sold",
+    "curve_total",
+    "protocol_fee",
+    "creator_fee",
+    "lp_fee",
+    "platform_fee",
+    "share_fee",
+    "cashback",
+)
+"""Members of a trade that one copy may know and another not."""
+
+COLUMNS = (
+    "block_time",
+    "signature",
+    "venue",
+    "event",
+    "nth",
+    "slot",
+    "chain_order",
+    "order_exact",
+    *FILLABLE,
+    "tail",
+    "token_id",
+    "pool_id",
+    "quote_id",
+    "batch_no",
+    "base_amount",
+    "quote_amount",
+    "user_quote_amount",
+    "organic",
+    "synthetic",
+    "side",
+    "trader",
+)
+AT = {name: place for place, name in enumerate(COLUMNS)}
+SLOT = AT["slot"]
+ORDER = AT["chain_order"]
+EXACT = AT["order_exact"]
+POOL_ID = AT["pool_id"]
+_FILL_FROM = AT["mark_base"]
+_FILL_TO = AT["tail"] + 1
+
+_TIME_END = 4_102_444_800  # 2100-01-01: what claims to be later is no block time
+_NUL_PICTURE = "\u2400"
+
+
+class Times:
+    """Block times as the database takes them; a batch has few distinct ones, so they are remembered."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, datetime] = {}
+
+    def get(self, block_time: int | None) -> datetime | None:
+        """Return the time, or None if it is not known or no block can have it."""
+        if block_time is None:
+            return None
+        at = self._known.get(block_time)
+        if at is None:
+            if not 0 <= block_time < _TIME_END:
+                return None
+            if len(self._known) > 10_000:
+                self._known.clear()
+            at = self._known[block_time] = datetime.fromtimestamp(block_time, UTC)
+        return at
+
+
+def identity(fact: Fact) -> Identity:
+    """Return what makes a fact this one and no other, among facts of its kind (a venue is one program)."""
+    return (fact.block_time, fact.signature, fact.venue, fact.event, fact.nth)
+
+
+def known(trade: Trade) -> int:
+    """Return a set of bits: which of the members that a copy may lack this copy has."""
+    bits = int(trade.index is not None)
+    for value in (
+        trade.mark_base,
+        trade.mark_quote,
+        trade.real_base,
+        trade.real_quote,
+        trade.curve_sold,
+        trade.curve_total,
+        trade.protocol_fee,
+        trade.creator_fee,
+        trade.lp_fee,
+        trade.platform_fee,
+        trade.share_fee,
+        trade.cashback,
+    ):
+        bits = bits << 1 | (value is not None)
+    return bits << 1 | bool(trade.record is not None and trade.record.tail)
+
+
+def trade_row(trade: Trade, at: datetime, order: int, ids: Ids, batch_no: int) -> Row:
+    """Return the row, its members in the order of COLUMNS."""
+    record = trade.record
+    return (
+        at,
+        trade.signature,
+        trade.venue,
+        trade.event,
+        trade.nth,
+        trade.slot,
+        order,
+        trade.index is not None,
+        trade.mark_base,
+        trade.mark_quote,
+        trade.real_base,
+        trade.real_quote,
+        trade.curve_sold,
+        trade.curve_total,
+        trade.protocol_fee,
+        trade.creator_fee,
+        trade.lp_fee,
+        trade.platform_fee,
+        trade.share_fee,
+        trade.cashback,
+        record.tail or None if record is not None else None,
+        ids[0],
+        ids[1],
+        ids[2],
+        batch_no,
+        trade.base_amount,
+        trade.quote_amount,
+        trade.user_quote_amount,
+        trade.organic,
+        trade.synthetic,
+        trade.side,
+        trade.trader,
+    )
+
+
+def upgrade(old: Sequence[Any], new: Row) -> Row | None:
+    """Return the stored row `old` with what `new` knows more, or None if that is nothing."""
+    filled = tuple(
+        stored if stored is not None else value
+        for stored, value in zip(old[_FILL_FROM:_FILL_TO], new[_FILL_FROM:_FILL_TO], strict=True)
+    )
+    moves = supersedes(new[ORDER], old[ORDER])
+    if not moves and filled == tuple(old[_FILL_FROM:_FILL_TO]):
+        return None
+    place = new if moves else old
+    return (*old[:SLOT], place[SLOT], place[ORDER], place[EXACT], *filled, *old[_FILL_TO:])
+
+
+def with_row(trade: Trade, row: Sequence[Any]) -> Trade:
+    """Return the trade as a row of the same identity tells it."""
+    order = row[ORDER]
+    return msgspec.structs.replace(
+        trade,
+        slot=row[SLOT],
+        index=index_of(order),
+        position=position_of(order),
+        **dict(zip(FILLABLE, row[_FILL_FROM : _FILL_TO - 1], strict=True)),
+    )
+
+
+def merged(first: Trade, second: Trade) -> Trade:
+    """Return one trade from two copies of it: the first, with what the second knows more."""
+    members = {name: getattr(second, name) for name in FILLABLE if getattr(first, name) is None}
+    if second.slot > first.slot or (second.slot == first.slot and first.index is None):
+        members |= {"slot": second.slot, "index": second.index, "position": second.position}
+    if second.record is not None and (first.record is None or not first.record.tail):
+        members["record"] = second.record
+    return msgspec.structs.replace(first, **members)
+
+
+def clean(text: str) -> str:
+    """Return the text as PostgreSQL can hold it: NUL becomes its picture U+2400, half a surrogate pair U+FFFD."""
+    return text.replace("\0", _NUL_PICTURE).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def refused_payload(fact: Fact) -> bytes:
+    """Return everything that a fact says, as JSON, for the Fault that is stored in its place."""
+    fields: dict[str, Any] = {}
+    tail = b""
+    if fact.record is not None:
+        fields = fact.record.layout.render(fact.record)
+        tail = fact.record.tail
+    members = msgspec.to_builtins(msgspec.structs.replace(fact, record=None))
+    return msgspec.json.encode({"fact": type(fact).kind, **members, "fields": fields, "tail_hex": tail.hex()})

@@ -1,0 +1,142 @@
+"""The facts of a batch by what is to be done with them, before the database is asked anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from decoders.core.types import CurveComplete, Fact, Fault, Launch, Other, Trade
+from monitor.store.fold import ColdFact, Outcome, touches
+from monitor.store.order import SLOT_LIMIT
+from monitor.store.rows import clean, identity, known, merged, refused_payload
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from monitor.store.recent import Recent
+    from monitor.store.rows import Identity, Times
+
+REFUSED = "refused: "
+"""What the reason of a fault begins with if its fact was read but cannot be stored."""
+
+
+@dataclass(slots=True)
+class Sorted:
+    """
+    A batch, its facts known by their place in it.
+
+    `trades` are those that may be new, by identity; `suspects` among them were stored lately, perhaps with less known.
+    """
+
+    facts: list[Fact]
+    outcomes: list[Outcome]
+    trades: dict[Identity, int] = field(default_factory=dict)
+    suspects: set[int] = field(default_factory=set)
+    cold: list[int] = field(default_factory=list)
+    faults: dict[int, tuple[str, Fault]] = field(default_factory=dict)  # with the kind of the fact that it is about
+
+
+class Known:
+    """Which trades were lately committed, and which of their members are known."""
+
+    def __init__(self, recent: Recent[Identity, int]) -> None:
+        self._recent = recent
+
+    def holds(self, trade: Trade, key: Identity) -> bool | None:
+        """Tell whether all that this copy says is stored already; None: nothing is known of the trade."""
+        noted = self._recent.get(key)
+        if noted is None:
+            return None
+        return trade.slot <= noted >> 16 and not known(trade) & ~noted & 0xFFFF
+
+    def note(self, trade: Trade, key: Identity) -> None:
+        """Remember that this copy is committed."""
+        bits = known(trade)
+        noted = self._recent.get(key)
+        if noted is not None:
+            bits |= noted & 0xFFFF
+        self._recent.set(key, trade.slot << 16 | bits)
+
+
+def sort(facts: Sequence[Fact], times: Times, lately: Known, refused: Mapping[int, str]) -> Sorted:
+    """
+    Sort a batch.
+
+    Args:
+        facts: In the order of their arrival.
+        times: Remembers block times.
+        lately: What the last batches held.
+        refused: Why the database does not take the facts at these places.
+    """
+    found = Sorted(list(facts), [Outcome.DUPLICATE] * len(facts))
+    for at, fact in enumerate(facts):
+        reason = refused.get(at) or _why_not(fact, times)
+        if isinstance(fact, Fault):
+            found.faults[at] = ("fault", fact)
+        elif reason is not None:
+            found.outcomes[at] = Outcome.REFUSED
+            found.faults[at] = (type(fact).kind, refusal(fact, reason))
+        elif type(fact) is Trade:
+            _sort_trade(found, at, fact, lately)
+        elif isinstance(fact, Other) and not touches(fact):
+            found.outcomes[at] = Outcome.OTHER
+        else:
+            found.cold.append(at)
+    return found
+
+
+def refusal(fact: Fact, reason: str) -> Fault:
+    """Return the fault to be stored in place of a fact that the database does not take."""
+    return Fault(
+        **{name: getattr(fact, name) for name in Fact.__struct_fields__ if name != "record"},
+        reason=REFUSED + reason,
+        payload=refused_payload(fact),
+    )
+
+
+def _why_not(fact: Fact, times: Times) -> str | None:
+    """Return why a fact cannot be stored, or None if nothing is against it."""
+    if times.get(fact.block_time) is None:
+        return "block time is not known" if fact.block_time is None else "no block has this time"
+    if not 0 <= fact.slot < SLOT_LIMIT:
+        return "no block has this slot"
+    if isinstance(fact, Trade | Launch | CurveComplete) and (fact.mint is None or fact.quote_mint is None):
+        return "mint or quote mint is not known"
+    if isinstance(fact, Trade) and fact.trader is None:
+        return "trader is not known"
+    return None
+
+
+def _sort_trade(found: Sorted, at: int, trade: Trade, lately: Known) -> None:
+    key = identity(trade)
+    first = found.trades.get(key)
+    if first is not None:
+        found.facts[first] = _merge(found.facts[first], trade)
+        return
+    stored = lately.holds(trade, key)
+    if stored:
+        return
+    found.trades[key] = at
+    if stored is not None:
+        found.suspects.add(at)
+
+
+def _merge(first: Fact, second: Trade) -> Fact:
+    return merged(first, second) if isinstance(first, Trade) else first
+
+
+def cold_facts(found: Sorted) -> dict[int, ColdFact]:
+    """Return the facts that change tokens and pools, by place."""
+    return {at: fact for at in found.cold if isinstance(fact := found.facts[at], ColdFact)}
+
+
+def clean_fault(fault: Fault) -> Fault:
+    """Return the fault with texts and numbers that a row of `faults` can hold, whatever it was made from."""
+    return msgspec.structs.replace(
+        fault,
+        **{name: clean(getattr(fault, name)) for name in ("signature", "program", "venue", "event", "reason")},
+        platform=None if fault.platform is None else clean(fault.platform),
+        slot=max(0, min(fault.slot, (1 << 64) - 1)),
+    )

@@ -1,0 +1,169 @@
+"""The statements of the writer."""
+
+# ruff: noqa: S608  the statements are put together from the constants in this file alone
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from monitor.store.rows import COLUMNS, FILLABLE
+from monitor.store.states import MintState, PoolState, TokenState, columns
+
+if TYPE_CHECKING:
+    from monitor.store.states import State
+
+_TEXT, _BIGINT, _BOOL, _TIME = "text", "bigint", "boolean", "timestamptz"
+
+_TYPES = {
+    "block_time": _TIME,
+    "canonical": _BOOL,
+    "completed_at": _TIME,
+    "created_at": _TIME,
+    "decimals": "smallint",
+    "flipped": _BOOL,
+    "graduated_at": _TIME,
+    "is_cashback": _BOOL,
+    "is_holder_reward": _BOOL,
+    "is_mayhem": _BOOL,
+    "launched_at": _TIME,
+    "nth": "smallint",
+    "order_exact": _BOOL,
+    "organic": _BOOL,
+    "supply": "numeric",
+    "synthetic": _BOOL,
+    "tail": "bytea",
+}
+_TEXTS = frozenset(
+    (
+        *("address", "symbol", "name", "mint", "platform", "platform_config", "uri", "creator", "payer", "signature"),
+        *("token_program", "curve_kind", "migrate_to", "launch_signature", "completed_signature", "completed_by"),
+        *("graduated_signature", "created_signature", "venue", "kind", "event", "side", "trader"),
+    )
+)
+
+
+def _type(column: str) -> str:
+    return _TYPES.get(column) or (_TEXT if column in _TEXTS else _BIGINT)
+
+
+def _unnest(names: tuple[str, ...], types: tuple[str, ...] | None = None) -> str:
+    """Return a FROM item: one array parameter per column, one row per element."""
+    types = types or tuple(map(_type, names))
+    arrays = ", ".join(f"${at}::{kind}[]" for at, kind in enumerate(types, 1))
+    return f"unnest({arrays}) AS u({', '.join(names)})"
+
+
+def _upsert(table: str, kind: type[State]) -> str:
+    names = columns(kind)
+    sets = ", ".join(f"{name} = EXCLUDED.{name}" for name in names if name != "id")
+    return (
+        f"INSERT INTO {table} ({', '.join(names)}) SELECT * FROM {_unnest(names)} ON CONFLICT (id) DO UPDATE SET {sets}"
+    )
+
+
+NEXT_IDS = """
+SELECT ARRAY(SELECT nextval(pg_get_serial_sequence('mints', 'id')) FROM generate_series(1, $1)),
+       ARRAY(SELECT nextval(pg_get_serial_sequence('pools', 'id')) FROM generate_series(1, $2))
+"""
+NEXT_BATCH_NUMBERS = """
+SELECT nextval(pg_get_serial_sequence('batches', 'batch_no')) FROM generate_series(1, $1)
+"""
+
+SELECT_MINTS = f"SELECT {', '.join(columns(MintState))} FROM mints WHERE address = ANY($1)"
+SELECT_TOKENS = f"""
+SELECT {", ".join(columns(TokenState))} FROM tokens WHERE mint = ANY($1)
+UNION
+SELECT {", ".join(columns(TokenState))} FROM tokens WHERE id = ANY($2)
+"""
+SELECT_POOLS = f"SELECT {', '.join(columns(PoolState))} FROM pools WHERE address = ANY($1)"
+
+UPSERT_MINTS = _upsert("mints", MintState)
+UPSERT_TOKENS = _upsert("tokens", TokenState)
+UPSERT_POOLS = _upsert("pools", PoolState)
+
+_RESERVE_GROUPS = (
+    ("mark_order", "mark_base", "mark_quote"),
+    ("real_order", "real_base", "real_quote"),
+    ("curve_order", "curve_sold", "curve_total"),
+    ("virtual_quote_order", "virtual_quote", None),
+    ("last_trade_order", "last_trade_at", None),
+)
+
+
+def _update_reserves() -> str:
+    """Return the statement for `Reserves.columns()`: what is later on the chain replaces its group as a whole."""
+    names, types, sets = ["id"], [_BIGINT], []
+    for order, *members in _RESERVE_GROUPS:
+        names += [order, *(member or f"{order}_unused" for member in members)]
+        types += [_BIGINT, *(_TIME if member == "last_trade_at" else _BIGINT for member in members)]
+        sets += [
+            f"{member} = CASE WHEN u.{order} > p.{order} THEN u.{member} ELSE p.{member} END"
+            for member in (*members, order)
+            if member is not None
+        ]
+    later = " OR ".join(f"u.{order} > p.{order}" for order, *_ in _RESERVE_GROUPS)
+    source = _unnest(tuple(names), tuple(types))
+    return f"UPDATE pools p SET {', '.join(sets)} FROM {source} WHERE p.id = u.id AND ({later})"
+
+
+UPDATE_RESERVES = _update_reserves()
+
+_KEY = ("block_time", "signature", "venue", "event", "nth")
+_SAME_KEY = " AND ".join(f"t.{name} = u.{name}" for name in _KEY)
+SELECT_TRADES = f"""
+SELECT {", ".join(f"t.{name}" for name in COLUMNS)} FROM {_unnest(_KEY)} JOIN transactions t ON {_SAME_KEY}
+"""
+UPGRADED_COLUMNS = (*_KEY, "slot", "chain_order", "order_exact", *FILLABLE, "tail", "batch_no")
+UPDATE_TRADES = f"""
+UPDATE transactions t SET {", ".join(f"{name} = u.{name}" for name in UPGRADED_COLUMNS[len(_KEY) :])}
+  FROM {_unnest(UPGRADED_COLUMNS)} WHERE {_SAME_KEY}
+"""
+
+FAULT_COLUMNS = (
+    ("signature", _TEXT),
+    ("program", _TEXT),
+    ("venue", _TEXT),
+    ("event", _TEXT),
+    ("nth", _BIGINT),
+    ("fact", _TEXT),
+    ("slot", "numeric"),
+    ("block_time", _TIME),
+    ("tx_index", _BIGINT),
+    ("position", _BIGINT),
+    ("platform", _TEXT),
+    ("reason", _TEXT),
+    ("payload", "bytea"),
+    ("batch_no", _BIGINT),
+)
+_FAULT_NAMES, _FAULT_TYPES = (tuple(part) for part in zip(*FAULT_COLUMNS, strict=True))
+INSERT_FAULTS = f"""
+INSERT INTO faults AS f ({", ".join(_FAULT_NAMES)}) SELECT * FROM {_unnest(_FAULT_NAMES, _FAULT_TYPES)}
+ON CONFLICT (signature, program, event, nth, fact) DO UPDATE
+   SET block_time = COALESCE(f.block_time, EXCLUDED.block_time), tx_index = COALESCE(f.tx_index, EXCLUDED.tx_index)
+RETURNING signature, program, event, nth, fact, xmax = 0 AS is_new
+"""
+
+_TAIL_NAMES = ("signature", "venue", "event", "nth", "fact", "block_time", "slot", "tail")
+_TAIL_TYPES = (_TEXT, _TEXT, _TEXT, "smallint", _TEXT, _TIME, _BIGINT, "bytea")
+INSERT_TAILS = f"""
+INSERT INTO tails ({", ".join(_TAIL_NAMES)}) SELECT * FROM {_unnest(_TAIL_NAMES, _TAIL_TYPES)} ON CONFLICT DO NOTHING
+"""
+
+UPSERT_PROGRESS = """
+INSERT INTO feeds AS f (feed, program, slot, block_time, blockhash) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (feed, program) DO UPDATE
+   SET slot = EXCLUDED.slot, block_time = EXCLUDED.block_time, blockhash = EXCLUDED.blockhash, updated_at = now()
+ WHERE f.slot < EXCLUDED.slot
+"""
+INSERT_HOLE = """
+INSERT INTO holes (feed, program, first_slot, last_slot, signature, reason) VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT DO NOTHING
+"""
+FILL_HOLE = """
+UPDATE holes SET filled_at = now(), filled_by = $1 WHERE filled_at IS NULL AND (id = $2 OR signature = $3)
+"""
+INSERT_BATCH = """
+INSERT INTO batches (batch_no, batch_id, facts, stored, upgraded, duplicates, refused, first_time, last_time)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+"""
+FIND_BATCH = "SELECT TRUE FROM batches WHERE batch_id = $1"

@@ -1,0 +1,284 @@
+"""The database as the rest of the daemon sees it: one connection that writes, a few that read."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Self
+
+import asyncpg
+import structlog
+
+from monitor.errors import AlreadyRunning, StoreUnavailable
+from monitor.store import migrate, read, sql
+from monitor.store.partitions import Partitions
+from monitor.store.trouble import translated
+from monitor.store.write import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+    from types import TracebackType
+
+    from decoders.core.types import PoolInfo
+    from monitor.store.batch import Batch, Written
+    from monitor.store.edition import Edition
+    from monitor.store.write import Attempt
+
+log = structlog.get_logger()
+
+_WRITER_KEY = int.from_bytes(hashlib.sha256(b"launch-monitor writer").digest()[:8], signed=True)
+_HOLDER = """
+SELECT pid FROM pg_locks
+ WHERE locktype = 'advisory' AND granted AND objsubid = 1
+   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+   AND (classid::bigint << 32 | objid::bigint) = $1
+"""
+_WRITER_SETTINGS = {
+    "jit": "off",
+    "lock_timeout": "10s",
+    # A batch is looked up by its keys. What the planner thinks of its size must not end in a scan of a whole table.
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "enable_seqscan": "off",
+}
+
+
+class Store:
+    """
+    A database of ours. Made by `open`; nothing is connected before it is needed.
+
+    Reading is free for all. Writing takes the lock, which one process at a time holds.
+    """
+
+    def __init__(self, url: str, readers: asyncpg.Pool, *, connect_timeout_s: float, command_timeout_s: float) -> None:
+        self._url = url
+        self._readers = readers
+        self._connect_timeout_s = connect_timeout_s
+        self._command_timeout_s = command_timeout_s
+        self._writing: asyncpg.Connection | None = None
+        self._writing_pid: int | None = None
+        self._writer: Writer | None = None
+        self._unsure: tuple[Batch, Attempt] | None = None
+        self._turn = asyncio.Lock()
+        self.edition: Edition | None = None
+        """Known after `check` or `migrate`."""
+
+    @classmethod
+    async def open(
+        cls, url: str, *, connect_timeout_s: float = 10, command_timeout_s: float = 60, readers: int = 4
+    ) -> Self:
+        """
+        Return a store that speaks to the database at `url` (postgresql://...).
+
+        Args:
+            url: Where the database is; PgBouncer in front of it must be in session mode.
+            connect_timeout_s: How long to wait for a connection.
+            command_timeout_s: How long to wait for one statement.
+            readers: How many connections read at most.
+        """
+        pool = asyncpg.create_pool(
+            url,
+            min_size=0,
+            max_size=readers,
+            timeout=connect_timeout_s,
+            command_timeout=command_timeout_s,
+            server_settings={"application_name": "launch-monitor read", "timezone": "UTC"},
+        )
+        with translated():
+            await pool
+        return cls(url, pool, connect_timeout_s=connect_timeout_s, command_timeout_s=command_timeout_s)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close every connection and give the lock back."""
+        if self._writing is not None:
+            self._writing.terminate()
+            self._writing = None
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._readers.close(), self._connect_timeout_s)
+            return
+        self._readers.terminate()
+
+    async def migrate(self) -> list[migrate.Migration]:
+        """
+        Bring the schema up to this program's and return the steps taken.
+
+        Raises:
+            SchemaMismatch: If the database is ahead or not ours.
+            StoreUnavailable: If it does not answer.
+        """
+        with translated():
+            connection = await self._connect("launch-monitor migrate", {}, command_timeout_s=None)
+        try:
+            taken = await migrate.apply(connection)
+            self.edition = await migrate.check(connection)
+        finally:
+            connection.terminate()
+        return taken
+
+    async def check(self) -> Edition:
+        """
+        Make sure that the schema is this program's, and return the edition.
+
+        Raises:
+            SchemaMismatch: If it is not.
+            StoreUnavailable: If the database does not answer.
+        """
+        async with self._reader() as connection:
+            self.edition = await migrate.check(connection)
+        return self.edition
+
+    async def lock(self) -> None:
+        """
+        Become the writer of this database.
+
+        Raises:
+            AlreadyRunning: If another process is.
+            SchemaMismatch: If the schema is not this program's (looked at here unless `check` or `migrate` did).
+            StoreUnavailable: If the database does not answer.
+        """
+        async with self._turn:
+            with translated():
+                await self._connected()
+
+    async def write(self, batch: Batch) -> Written:
+        """
+        Commit a batch: all of it or nothing. Repeat it unchanged after StoreUnavailable: it will not be written twice.
+
+        Raises:
+            AlreadyRunning: If another process is the writer by now.
+            SchemaMismatch: If the schema is no longer ours.
+            StoreUnavailable: If the database cannot take it now; whether it did is looked up when it is repeated.
+        """
+        async with self._turn:
+            with translated():
+                connection = await self._connected()
+                settled = await self._settle(connection, batch)
+                return settled if settled is not None else await self._commit(connection, batch)
+
+    async def load_pools(self, limit: int | None = None) -> dict[str, PoolInfo]:
+        """Return the pools and curves whose token and quote are known, by address; the `limit` newest (None: all)."""
+        async with self._reader() as connection:
+            return await read.load_pools(connection, limit)
+
+    async def known_pools(self, addresses: Iterable[str]) -> dict[str, PoolInfo]:
+        """Return those of the pools that are known, by address."""
+        async with self._reader() as connection:
+            return await read.known_pools(connection, addresses)
+
+    async def progress(self) -> tuple[read.FeedProgress, ...]:
+        """Return how far each feed is complete."""
+        async with self._reader() as connection:
+            return await read.progress(connection)
+
+    async def status(self) -> read.Status:
+        """Return what the database holds."""
+        async with self._reader() as connection:
+            return await read.status(connection)
+
+    async def recent_launches(
+        self, limit: int, *, platform: str | None = None, mint: str | None = None
+    ) -> list[read.LaunchRow]:
+        """Return the newest launches, newest first, of one platform or mint if given."""
+        async with self._reader() as connection:
+            return await read.recent_launches(connection, limit, platform=platform, mint=mint)
+
+    async def recent_trades(
+        self, limit: int, *, venue: str | None = None, mint: str | None = None
+    ) -> list[read.TradeRow]:
+        """Return the newest trades, newest first, of one venue or mint if given."""
+        async with self._reader() as connection:
+            return await read.recent_trades(connection, limit, venue=venue, mint=mint)
+
+    async def graduations(
+        self, limit: int, *, platform: str | None = None, mint: str | None = None
+    ) -> list[read.GraduationRow]:
+        """Return the newest graduations, newest first, of one platform or mint if given."""
+        async with self._reader() as connection:
+            return await read.graduations(connection, limit, platform=platform, mint=mint)
+
+    @asynccontextmanager
+    async def _reader(self) -> AsyncIterator[asyncpg.Connection]:
+        with translated():
+            async with self._readers.acquire(timeout=self._connect_timeout_s) as connection:
+                yield connection
+
+    async def _connect(
+        self, name: str, settings: dict[str, str], *, command_timeout_s: float | None
+    ) -> asyncpg.Connection:
+        return await asyncpg.connect(
+            self._url,
+            timeout=self._connect_timeout_s,
+            command_timeout=command_timeout_s,
+            server_settings={"application_name": name, "timezone": "UTC", **settings},
+        )
+
+    async def _connected(self) -> asyncpg.Connection:
+        """Return the connection that holds the lock, a new one if the last was lost."""
+        if self._writing is not None and not self._writing.is_closed():
+            return self._writing
+        connection = await self._connect(
+            "launch-monitor write", _WRITER_SETTINGS, command_timeout_s=self._command_timeout_s
+        )
+        try:
+            await self._take_lock(connection)
+            if self._writer is None:
+                slot = await read.newest_slot(connection)
+                self.edition = self.edition or await migrate.check(connection)
+                partitions = Partitions() if self.edition == "plain" else None
+                self._writer = Writer(partitions, stored_slot=-1 if slot is None else slot)
+        except BaseException:
+            connection.terminate()
+            raise
+        self._writing, self._writing_pid = connection, connection.get_server_pid()
+        log.info("store_writer_ready", pid=self._writing_pid)
+        return connection
+
+    async def _take_lock(self, connection: asyncpg.Connection) -> None:
+        if await connection.fetchval("SELECT pg_try_advisory_lock($1)", _WRITER_KEY):
+            return
+        holder = await connection.fetchval(_HOLDER, _WRITER_KEY)
+        if holder is None or holder == self._writing_pid:
+            # The server has not yet noticed that our last connection is gone. It may be committing right now: what
+            # became of that batch can be told once it is gone.
+            await connection.execute("SELECT pg_terminate_backend($1)", holder)
+            raise StoreUnavailable("our last connection still holds the writer's lock")
+        raise AlreadyRunning(
+            f"another process (server pid {holder}) writes to this database",
+            mend="stop it, or give this one a database of its own",
+        )
+
+    async def _settle(self, connection: asyncpg.Connection, batch: Batch) -> Written | None:
+        """Find out what became of the last COMMIT, if that is not known; return its outcome if it was this batch's."""
+        if self._unsure is None or self._writer is None:
+            return None
+        last, attempt = self._unsure
+        was_committed = await connection.fetchval(sql.FIND_BATCH, last.batch_id)
+        self._unsure = None
+        log.warning("commit_outcome_looked_up", batch_id=str(last.batch_id), committed=bool(was_committed))
+        if not was_committed:
+            return None
+        written = self._writer.committed(attempt)
+        return written if last.batch_id == batch.batch_id else None
+
+    async def _commit(self, connection: asyncpg.Connection, batch: Batch) -> Written:
+        if self._writer is None:
+            raise StoreUnavailable("the writer's lock is not held")
+        attempt = await self._writer.prepare(connection, batch)
+        self._unsure = (batch, attempt)
+        try:
+            await connection.execute("COMMIT")
+        except BaseException:
+            connection.terminate()
+            raise
+        self._unsure = None
+        return self._writer.committed(attempt)

@@ -1,0 +1,69 @@
+"""PostgreSQL's errors in our own words, translated once."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+from monitor.errors import ConfigError, SchemaMismatch, StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from monitor.errors import MonitorError
+
+_TRANSIENT_CLASSES = ("08", "53", "57", "58")
+"""Connection, resources, operator intervention, disk."""
+_TRANSIENT_STATES = ("40001", "40P01", "55P03", "25006")
+"""Serialization failure, deadlock, lock not available, read-only (a standby, or about to be one)."""
+_FOREIGN_SCHEMA_STATES = ("42P01", "42703", "42883", "42804", "42809", "42P10")
+"""Something that our statements name is not there, or is of another type."""
+_NOT_LET_IN = {
+    "28": "check user and password in the database URL",
+    "3D": "create the database, or correct its name in the URL",
+    "42501": "grant the rights that docs/SCHEMA.md lists to the user in the database URL",
+}
+
+
+def translate(error: BaseException) -> MonitorError | None:
+    """Return our error for one of asyncpg or the network, or None where it is no trouble with the server."""
+    if isinstance(error, asyncpg.PostgresError):
+        return _translate_state(error, error.sqlstate or "")
+    if isinstance(error, OSError):  # TimeoutError is one, without a text
+        return StoreUnavailable(f"PostgreSQL does not answer: {str(error) or type(error).__name__}")
+    if isinstance(error, asyncpg.InterfaceError) and "closed" in str(error):
+        return StoreUnavailable("the connection to PostgreSQL is closed")
+    return None
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise our errors in place of asyncpg's inside the block; what is a bug passes as it is."""
+    try:
+        yield
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        ours = translate(error)
+        if ours is None:
+            raise
+        raise ours from error
+
+
+REFUSALS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.InterfaceError, OverflowError)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Tell whether one of REFUSALS speaks of the data of some row; asyncpg finds some of these before the server."""
+    return not isinstance(error, asyncpg.InterfaceError) or isinstance(error, ValueError)
+
+
+def _translate_state(error: asyncpg.PostgresError, state: str) -> MonitorError | None:
+    if state[:2] in _TRANSIENT_CLASSES or state in _TRANSIENT_STATES:
+        return StoreUnavailable(f"PostgreSQL cannot serve us now: {error} ({state})")
+    for prefix, mend in _NOT_LET_IN.items():
+        if state.startswith(prefix):
+            return ConfigError(f"PostgreSQL does not let us in: {error}", mend=mend)
+    if state in _FOREIGN_SCHEMA_STATES:
+        return SchemaMismatch(f"the database's schema is not ours: {error}", mend="run `launch-monitor migrate`")
+    return None
