@@ -34,7 +34,9 @@ _PORTS_TRIED = 100
 
 
 def default_state_dir() -> Path:
-    """Return where data goes if nobody says otherwise: /var/lib for root, the XDG state folder for everybody else."""
+    """Return where data goes if nobody says otherwise: systemd's choice, /var/lib for root, or the XDG state folder."""
+    if given := os.environ.get("STATE_DIRECTORY"):
+        return Path(given.split(":", maxsplit=1)[0])
     if os.geteuid() == 0:
         return Path("/var/lib/launch-monitor")
     home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"

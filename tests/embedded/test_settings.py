@@ -74,7 +74,10 @@ def test_the_outermost_folder_that_the_account_cannot_pass_is_named(state_dir: P
 
 
 def test_default_state_directories(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Root's lies under /var/lib, everybody else's where XDG says."""
+    """Systemd's word comes first; root's lies under /var/lib, everybody else's where XDG says."""
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/private/launch-monitor:/var/lib/private/other")
+    assert embedded.default_state_dir() == Path("/var/lib/private/launch-monitor")
+    monkeypatch.delenv("STATE_DIRECTORY")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert embedded.default_state_dir() == Path("/var/lib/launch-monitor")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
