@@ -27,14 +27,14 @@ _STRING_INTEGERS = {"u64", "i64", "u128", "i128", "u256", "i256"}
 
 
 class Idl:
-    """A program's layouts by name."""
+    """A program's layouts by name. Asking for one that it lacks raises IdlError."""
 
     def __init__(self, raw: idl.RawIdl) -> None:
         self.address = raw.address
         self.name = raw.name
-        self.events = {shape.name: Layout(shape) for shape in raw.events}
-        self.instructions = {shape.name: Layout(shape) for shape in raw.instructions}
-        self.accounts = {shape.name: Layout(shape) for shape in raw.accounts}
+        self.events = _ByName((shape.name, Layout(shape)) for shape in raw.events)
+        self.instructions = _ByName((shape.name, Layout(shape)) for shape in raw.instructions)
+        self.accounts = _ByName((shape.name, Layout(shape)) for shape in raw.accounts)
 
     @staticmethod
     def parse(text: str | bytes) -> Idl:
@@ -138,7 +138,7 @@ class Layout:
                 raise LayoutError(f"{self.name}: {error}") from None
             if end == len(data) or partial:
                 return values, end
-            raise LayoutError(f"{self.name}: {len(data) - at} bytes end inside field {self.fields[last].name}")
+            raise LayoutError(f"{self.name}: {len(data) - at} bytes end inside field {self.fields[count].name}")
 
     def render(self, record: Record) -> dict[str, Any]:
         """Return the record's fields by IDL name, ready for JSON: 64-bit integers and wider as text, bytes as hex."""
@@ -146,6 +146,13 @@ class Layout:
             field.name: None if value is None else _render(field.type, value)
             for field, value in zip(self.fields, record.values, strict=True)
         }
+
+
+class _ByName(dict[str, Layout]):
+    """Layouts by name; asking for one that the IDL lacks is an error of the IDL."""
+
+    def __missing__(self, name: str) -> Layout:
+        raise IdlError(f"it lacks {name}")
 
 
 class _Ends(Exception):  # noqa: N818 - not an error: it tells where the data ended

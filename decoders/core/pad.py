@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from decoders.core.errors import IdlError, LayoutError
+from decoders.core.errors import LayoutError
 from decoders.core.layout import Layout
 from decoders.core.types import I64_MAX, WSOL, ZERO_KEY, Invoke, Need, PoolInfo, TxNotice
 
@@ -115,41 +115,29 @@ def build(  # noqa: PLR0913 - a table of rules, all but two by keyword
     Raises:
         IdlError: If the IDL lacks an event, field, instruction or account that a rule names.
     """
-    rules: dict[bytes, EventRule] = {}
-    for event in events:
-        _known(event, idl.events, name)
-    for event, layout in idl.events.items():
-        if event in events:
-            oldest, say = events[event]
-            layout.require(oldest)
-            rules[layout.discriminator] = EventRule(layout, say, layout.index[oldest])
-        else:
-            rules[layout.discriminator] = EventRule(layout, other, 0)
-    instruction_rules: dict[bytes, tuple[str, Say]] = {}
-    for instruction, say in (instructions or {}).items():
-        layout = _known(instruction, idl.instructions, name)
-        instruction_rules[layout.discriminator] = (instruction, say)
+    rules = {layout.discriminator: EventRule(layout, other, 0) for layout in idl.events.values()}
+    for event, (oldest, say) in events.items():
+        layout = idl.events[event]
+        layout.require(oldest)
+        rules[layout.discriminator] = EventRule(layout, say, layout.index[oldest])
     return Pad(
         name=name,
         program=idl.address,
         platform=platform,
         events=rules,
         instructions={layout.discriminator: layout for layout in idl.instructions.values()},
-        instruction_rules=instruction_rules,
+        instruction_rules={
+            idl.instructions[instruction].discriminator: (instruction, say)
+            for instruction, say in (instructions or {}).items()
+        },
         accounts={
-            _known(account, idl.accounts, name).discriminator: (idl.accounts[account], read)
+            idl.accounts[account].discriminator: (idl.accounts[account], read)
             for account, read in (accounts or {}).items()
         },
         sized_accounts=sized_accounts or {},
         signatures_only=signatures_only,
         ray_log=ray_log,
     )
-
-
-def _known(name: str, layouts: Mapping[str, Layout], pad: str) -> Layout:
-    if name not in layouts:
-        raise IdlError(f"idl/{pad}.json lacks {name}")
-    return layouts[name]
 
 
 def quote_of(mint: bytes | None, encode: Callable[[bytes], str]) -> str:

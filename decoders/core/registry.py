@@ -65,6 +65,7 @@ class Registry:
         walk = self._walker.walk(notice.logs or ())
         out = _Out(self, notice, pools)
         if notice.invokes is None:
+            walk.emitted.sort(key=_position)  # as a whole copy's, which has instructions to sort by
             out.events(walk.emitted)
             out.wants(walk)
         else:
