@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import subprocess
@@ -25,6 +26,7 @@ class Peer:
     """A process with anchorpy and our IDLs in the old format, for a `with` block."""
 
     def __init__(self) -> None:
+        self._idls: list[dict[str, Any]] = []
         venv = Path(os.environ.get("ANCHORPY_VENV") or ROOT / ".venv-anchorpy")
         self._process = subprocess.Popen(
             [venv / "bin" / "python", ROOT / "bench" / "anchorpy" / "peer.py"],
@@ -34,11 +36,19 @@ class Peer:
         )
 
     def __enter__(self) -> Self:
-        self.ask(do="load", idls=[convert(json.loads((ROOT / "idl" / f"{pad}.json").read_text())) for pad in PADS])
+        self._idls = [convert(json.loads((ROOT / "idl" / f"{pad}.json").read_text())) for pad in PADS]
+        self.ask(do="load", idls=self._idls)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._process.communicate()
+
+    def load(self, program: str, event: str, members: int) -> None:
+        """Let a program's event end after so many members, as an older layout does."""
+        [idl] = [copy.deepcopy(idl) for idl in self._idls if idl["metadata"]["address"] == program]
+        [shape] = [shape for shape in idl["events"] if shape["name"] == event]
+        del shape["fields"][members:]
+        self.ask(do="load", idls=[idl])
 
     def ask(self, **request: Any) -> Any:
         """

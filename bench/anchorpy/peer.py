@@ -7,7 +7,9 @@ Reads one JSON request a line and writes one JSON answer a line, until its input
 * `event` {program, name, data, members}: one event's name and members (base64, discriminator first). `members` numbers
   those that the bytes hold, where they follow an older layout; null means all.
 * `logs` {program, logs}: the events that EventParser finds in log lines.
-* `time` {program, what: line | notice, texts, repeats}: CPU seconds for all texts, `repeats` times over.
+* `keep` {key, texts}: remember texts for `time`.
+* `time` {program, what: line | notice, key, repeats}: CPU seconds for all texts, `repeats` times over, and how many
+  events are in them.
 * `core` {number}: stay on this core.
 """
 
@@ -30,10 +32,11 @@ PREFIX_LENGTH = 8
 
 
 class Peer:
-    """EventParsers by program address."""
+    """EventParsers by program address, and texts to measure with."""
 
     def __init__(self) -> None:
         self.parsers: dict[str, EventParser] = {}
+        self.texts: dict[str, list[str]] = {}
 
     def answer(self, request: dict[str, Any]) -> Any:
         """Do what a request asks."""
@@ -53,8 +56,11 @@ class Peer:
                 found: list[Any] = []
                 self.parsers[program].parse_logs(logs, found.append)
                 return [{"name": event.name, "members": plain(event.data)} for event in found]
-            case {"do": "time", "program": program, "what": what, "texts": texts, "repeats": repeats}:
-                return self._time(program, what, texts, repeats)
+            case {"do": "keep", "key": key, "texts": texts}:
+                self.texts[key] = texts
+                return len(texts)
+            case {"do": "time", "program": program, "what": what, "key": key, "repeats": repeats}:
+                return self._time(program, what, self.texts[key], repeats)
         raise ValueError(f"unknown request {request!r}")
 
     def _event(self, program: str, name: str, data: bytes, members: list[int] | None) -> Any:
