@@ -1,0 +1,1 @@
+"""The market's node: JSON-RPC over HTTP, PubSub over websocket."""

@@ -1,0 +1,88 @@
+"""A small HTTP/1.1 server for JSON-RPC: POST with Content-Length, keep-alive."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from simulator.node.jsonrpc import answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_MAX_BODY_BYTES = 50 * 1024
+_MAX_HEAD_BYTES = 16 * 1024
+_REASONS = {
+    200: "OK",
+    400: "Bad Request",
+    405: "Method Not Allowed",
+    413: "Payload Too Large",
+    429: "Too Many Requests",
+}
+
+
+class HttpServer:
+    """Serves one JSON-RPC endpoint on a loopback port."""
+
+    def __init__(self, call: Callable[[str, list[Any]], Any]) -> None:
+        self._call = call
+        self._server: asyncio.Server | None = None
+        self._open: set[asyncio.StreamWriter] = set()
+        self.requests = 0
+        self.port = 0
+
+    async def start(self, host: str, port: int) -> None:
+        """Listen; port 0 takes a free one."""
+        self._server = await asyncio.start_server(self._serve, host, port, limit=_MAX_HEAD_BYTES)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Close the port and all connections."""
+        if self._server is not None:
+            self._server.close()
+            self.drop_all()
+            await self._server.wait_closed()
+
+    def drop_all(self) -> None:
+        """Cut every connection now, without a goodbye."""
+        for writer in self._open:
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
+        try:
+            while await self._one(reader, writer):
+                await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            pass  # the caller went away, or speaks no HTTP
+        finally:
+            self._open.discard(writer)
+            writer.close()
+
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Serve one request; return whether the connection stays open."""
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
+        method = head[0].split(" ")[0]
+        length = headers.get("content-length", "")
+        keep = headers.get("connection", "").lower() != "close"
+        if method != "POST":
+            self._write(writer, 405, b"Used HTTP Method is not allowed. POST or OPTIONS is required\n", keep=False)
+            return False
+        if not length.isdigit() or int(length) > _MAX_BODY_BYTES:
+            self._write(writer, 413 if length.isdigit() else 400, b"", keep=False)
+            return False
+        body = await reader.readexactly(int(length))
+        self.requests += 1
+        self._write(writer, 200, answer(body, self._call), keep=keep)
+        return keep
+
+    @staticmethod
+    def _write(writer: asyncio.StreamWriter, status: int, body: bytes, *, keep: bool) -> None:
+        kind = "application/json; charset=utf-8" if status == 200 else "text/plain"
+        writer.write(
+            f"HTTP/1.1 {status} {_REASONS[status]}\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n"
+            f"connection: {'keep-alive' if keep else 'close'}\r\n\r\n".encode()
+            + body
+        )

@@ -1,0 +1,93 @@
+"""One node: a chain, served by JSON-RPC and PubSub on loopback ports."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from simulator.calls import LogWriter
+from simulator.chain import COMMITMENTS
+from simulator.node.faults import Faults
+from simulator.node.http import HttpServer
+from simulator.node.pubsub import PubSub
+from simulator.node.rpc import Rpc
+from simulator.node.subscriptions import block_result, logs_result, slot_result
+from simulator.rendering import Renderer
+
+if TYPE_CHECKING:
+    from simulator.chain import Block, Chain, Commitment
+    from simulator.node.pubsub import Connection
+    from simulator.node.subscriptions import Subscription
+    from simulator.world import World
+
+_BREATH = 50  # transactions between two yields to the event loop
+
+
+class Node:
+    """Serves a chain. `lossless`: publishing waits for slow clients; else they are cut off."""
+
+    def __init__(
+        self, chain: Chain, world: World, *, log_limit_bytes: int | None, queue_size: int, lossless: bool
+    ) -> None:
+        self._chain = chain
+        self._renderer = Renderer(world.bank, LogWriter(), log_limit_bytes)
+        self._lossless = lossless
+        self.faults = Faults()
+        self.rpc = Rpc(chain, world, self._renderer)
+        self.http = HttpServer(self.rpc.call)
+        self.pubsub = PubSub(self.faults, queue_size)
+
+    async def start(self, host: str, ws_port: int, http_port: int) -> None:
+        """Open both ports."""
+        await self.http.start(host, http_port)
+        await self.pubsub.start(host, ws_port)
+
+    async def stop(self) -> None:
+        """Close both ports."""
+        await self.pubsub.stop()
+        await self.http.stop()
+
+    async def publish(self, newest: Block) -> None:
+        """Tell subscribers about a new block, and about those that became more certain by it."""
+        root = self._chain.tip("finalized")
+        await self._send_all("slot", slot_result(newest.slot, newest.parent, root))
+        for commitment in COMMITMENTS:
+            block = self._chain.at_lag(self._chain.lag(commitment))
+            if block is not None:
+                await self._publish_logs(block, commitment)
+                await self._publish_block(block, commitment)
+                if commitment == "finalized":
+                    await self._send_all("root", str(block.slot).encode())
+
+    async def _send_all(self, kind: str, result: bytes) -> None:
+        for connection, wanted in self.pubsub.wanted("slot" if kind == "slot" else "root", lambda _: True):
+            await self._send(connection, wanted.frame(result))
+
+    async def _publish_logs(self, block: Block, commitment: Commitment) -> None:
+        wanted = self.pubsub.wanted("logs", lambda found: found.commitment == commitment)
+        if not wanted:
+            return
+        for number, tx in enumerate(block.transactions):
+            mentioned = tx.mentions()
+            takers = [(c, s) for c, s in wanted if s.mentions is None or s.mentions in mentioned]
+            if takers:
+                result = logs_result(tx, self._renderer)
+                for connection, found in takers:
+                    await self._send(connection, found.frame(result))
+            if number % _BREATH == 0:
+                await asyncio.sleep(0)
+
+    async def _publish_block(self, block: Block, commitment: Commitment) -> None:
+        for connection, found in self.pubsub.wanted("block", lambda found: found.commitment == commitment):
+            result = self._block_result(block, found)
+            if result is not None:
+                await self._send(connection, found.frame(result))
+
+    def _block_result(self, block: Block, wanted: Subscription) -> bytes | None:
+        return block_result(block, self._renderer, wanted)
+
+    async def _send(self, connection: Connection, frame: bytes) -> None:
+        if self._lossless:
+            await connection.put(frame)
+        else:
+            connection.offer(frame)
