@@ -77,7 +77,7 @@ def _launch(layout: Layout) -> Say:
         quote_mint = quote_of(quote_key, encode)
         reserves = quote if quote_key is not None and any(quote_key) else sol
         mark_base, mark_quote = (None, None) if base is None else mark(base, reserves)
-        check_amounts(for_sale)
+        check_amounts(for_sale, supply, fee_bps)
         yield Launch(
             **facts_common(site, record, time),
             platform=NAME,
@@ -154,7 +154,8 @@ def _trade(layout: Layout, curve: Any) -> Say:
                 side="buy" if is_buy else "sell",
                 base_amount=base,
                 quote_amount=quote,
-                user_quote_amount=quote + fees if is_buy else quote - fees,
+                # Fees are rounded up: of a sale of dust they may take more than there is.
+                user_quote_amount=quote + fees if is_buy else max(quote - fees, 0),
                 quote_mint=quote_mint,
                 mark_base=mark_base,
                 mark_quote=mark_quote,
@@ -222,7 +223,7 @@ def _post_complete(layout: Layout) -> Say:
         (user, mint, curve, quote_mint, time, quote_in, fee, creator_fee, base_before, quote_before, base_after,
          quote_after) = pick(record.values)  # fmt: skip
         base, quote = base_before - base_after, quote_after - quote_before
-        check_amounts(base_before, quote_after, quote_in)
+        check_amounts(base_before, quote_after, base, quote, quote_in, quote + fee + creator_fee)
         mark_base, mark_quote = mark(base_after, quote_after)
         yield Trade(
             **facts_common(site, record, time),

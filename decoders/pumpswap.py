@@ -130,13 +130,14 @@ def _trade(
 ) -> Iterator[Fact | Need]:
     (time, base_before, quote_before, lp_fee, protocol_fee, pool_key, user, base_account, creator_fee, cashback,
      virtual) = common  # fmt: skip
-    check_amounts(base, quote, user_quote, base_before, quote_before)
+    check_amounts(base, quote, user_quote, lp_fee, protocol_fee, creator_fee, cashback)
     pool = encode(pool_key)
     info = _pool(site, program, pool)
     if info is None:
         yield site.need("pool", pool)
     sign = 1 if is_buy else -1
     base_after, quote_after = base_before - sign * base, quote_before + sign * quote + lp_fee
+    check_amounts(max(base_after, 0), max(quote_after, 0))
     mark_base, mark_quote = mark(base_after, quote_after + (virtual or 0))
     flipped = info.flipped if info else False
     if flipped:  # the launched token is the pool's quote: buying the base means selling the token
@@ -205,6 +206,7 @@ def _boost(layout: Layout) -> Say:
 
     def say(site: Site, record: Record) -> Iterator[Other]:
         time, mint, pool, virtual = pick(record.values)
+        check_amounts(abs(virtual))
         yield Other(
             **facts_common(site, record, time), mint=encode(mint), pool=encode(pool), virtual_quote=virtual,
         )  # fmt: skip
@@ -219,6 +221,7 @@ def _burn(layout: Layout) -> Say:
 
     def say(site: Site, record: Record) -> Iterator[Other]:
         time, mint, pool, virtual, quote, base = pick(record.values)
+        check_amounts(abs(virtual))
         mark_base, mark_quote = mark(base, quote + virtual)
         yield Other(
             **facts_common(site, record, time),

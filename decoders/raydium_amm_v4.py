@@ -85,8 +85,8 @@ def _swap(layout: Layout, paid_field: str, received_field: str) -> Say:
             quote_mint=info.quote_mint if info else None,
             mark_base=mark_base,
             mark_quote=mark_quote,
-            real_base=max(base_after, 0),
-            real_quote=max(quote_after, 0),
+            real_base=base_after,
+            real_quote=quote_after,
             lp_fee=fee if is_buy else None,  # of a sell it is taken in the token
             flipped=info.flipped if info else False,
         )

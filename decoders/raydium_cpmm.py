@@ -60,9 +60,7 @@ def _swap(layout: Layout) -> Say:
         amount_in, amount_out = paid - fee_in, received + fee_out
         # A part of the trade fee (16 % at the usual rates) leaves the reserves, but the event does not tell which.
         after_in, after_out = vault_in + paid - (fee_in - (trade_fee or 0)), vault_out - amount_out
-        check_amounts(paid + paid_tax, amount_out, after_in, vault_out)
-        if amount_in < 0 or received < received_tax:
-            raise LayoutError("SwapEvent: its fees exceed its amounts")
+        check_amounts(amount_in, amount_out, paid + paid_tax, received - received_tax, after_in, after_out)
         pool = encode(pool_key)
         mint_in = site.account("input_token_mint") if in_key is None else encode(in_key)
         mint_out = site.account("output_token_mint") if out_key is None else encode(out_key)
@@ -88,8 +86,8 @@ def _swap(layout: Layout) -> Say:
             quote_mint=info.quote_mint if info else None,
             mark_base=mark_base,
             mark_quote=mark_quote,
-            real_base=max(base_after, 0),
-            real_quote=max(quote_after, 0),
+            real_base=base_after,
+            real_quote=quote_after,
             # A fee that was taken in the launched token is none of the quote; the record still has it.
             lp_fee=trade_fee if is_buy else None,
             creator_fee=creator_fee if fee_on_input == is_buy else None,

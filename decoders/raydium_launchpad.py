@@ -52,8 +52,8 @@ def _launch(layout: Layout) -> Say:
         pool, creator, (decimals, name, symbol, uri), (kind, (curve,)) = pick(record.values)
         supply, for_sale, raise_target, migrate_type, curve_kind = _curve_members(kind, curve)
         check_amounts(supply, for_sale, raise_target)
-        mint = site.account("base_mint", "base_token_mint")
-        if mint is None:
+        mint, quote_mint = site.account("base_mint"), site.account("quote_mint")
+        if mint is None or quote_mint is None:
             yield site.need("accounts")
         yield Launch(
             **facts_common(site, record, None),
@@ -67,7 +67,7 @@ def _launch(layout: Layout) -> Say:
             uri=uri,
             decimals=decimals,
             supply=supply,
-            quote_mint=site.account("quote_mint", "quote_token_mint"),
+            quote_mint=quote_mint,
             token_program=site.account("base_token_program"),
             platform_config=site.account("platform_config"),
             curve_kind=curve_kind,
@@ -104,7 +104,10 @@ def _trade(layout: Layout) -> Say:
     def say(site: Site, record: Record) -> Iterator[Fact | Need]:
         (pool_key, for_sale, virtual_base, virtual_quote, base_before, quote_before, base, quote, amount_in, amount_out,
          protocol_fee, platform_fee, creator_fee, share_fee, direction, status) = pick(record.values)  # fmt: skip
-        check_amounts(for_sale, base_before, quote_before, base, quote, amount_in, amount_out)
+        check_amounts(
+            for_sale, base_before, quote_before, base, quote, amount_in, amount_out, protocol_fee, platform_fee,
+            creator_fee, share_fee,
+        )  # fmt: skip
         is_buy = direction == "Buy"
         pool = encode(pool_key)
         info = site.pools.get(pool)
@@ -112,7 +115,7 @@ def _trade(layout: Layout) -> Say:
         quote_mint = site.account("quote_token_mint", "quote_mint") or (info.quote_mint if info else None)
         trader = site.account("payer")
         platform_config = site.account("platform_config") or (info.platform_config if info else None)
-        if trader is None or mint is None:
+        if trader is None or mint is None or quote_mint is None:
             yield site.need("accounts")
         mark_base, mark_quote = _mark(for_sale, virtual_base, virtual_quote, base, quote)
         yield Trade(

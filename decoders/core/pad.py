@@ -154,14 +154,14 @@ def stands_flipped(base_mint: str, quote_mint: str) -> bool:
 
 def check_amounts(*amounts: int | None) -> None:
     """
-    Refuse what a BIGINT cannot hold.
+    Refuse what no amount can be, and what a BIGINT cannot hold.
 
     Raises:
-        LayoutError: If an amount is beyond 2^63-1.
+        LayoutError: If an amount is negative or beyond 2^63-1.
     """
     for amount in amounts:
-        if amount is not None and amount > I64_MAX:
-            raise LayoutError(f"amount {amount} is beyond 2^63-1")
+        if amount is not None and not 0 <= amount <= I64_MAX:
+            raise LayoutError(f"amount {amount} is {'beyond 2^63-1' if amount > 0 else 'negative'}")
 
 
 def mark(base: int, quote: int) -> tuple[int | None, int | None]:

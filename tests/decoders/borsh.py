@@ -50,15 +50,15 @@ class Idl:
         """Read idl/<name>.json."""
         return Idl((IDLS / f"{name}.json").read_text())
 
-    def event(self, name: str, **values: Any) -> bytes:
+    def event(self, name: str, /, **values: Any) -> bytes:
         """Return an event's bytes, discriminator first; fields that are not given are zero."""
         return self._record("events", name, values)
 
-    def instruction(self, name: str, **values: Any) -> bytes:
+    def instruction(self, name: str, /, **values: Any) -> bytes:
         """Return an instruction's data; arguments that are not given are zero."""
         return self._record("instructions", name, values)
 
-    def account(self, name: str, **values: Any) -> bytes:
+    def account(self, name: str, /, **values: Any) -> bytes:
         """Return an account's data; fields that are not given are zero."""
         return self._record("accounts", name, values)
 
@@ -68,7 +68,7 @@ class Idl:
         whole = [self.encode(node, values.get(field, self.zero(node))) for field, node in fields]
         return self.discriminators[kind][name] + b"".join(whole)
 
-    def accounts(self, instruction: str, filler: str = ZERO_KEY, **named: str) -> tuple[str, ...]:
+    def accounts(self, instruction: str, /, filler: str = ZERO_KEY, **named: str) -> tuple[str, ...]:
         """Return an instruction's account list; accounts that are not named are `filler`."""
         names = self.accounts_of[instruction]
         assert not set(named) - set(names), f"{instruction} has no such account"
