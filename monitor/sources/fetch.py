@@ -16,7 +16,7 @@ from monitor.sources.notices import AccountSeen
 from monitor.sources.pending import Pending, Rules
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from decoders.core.types import Need
     from monitor.sources.client import RpcClient
@@ -41,7 +41,7 @@ class Fetcher:
     Serves needs until each is met or given up.
 
     Whole copies (feed "fetch"), `AccountSeen` and `FetchGaveUp` go into the outlet; one of these comes for every need,
-    unless the transaction `arrived` by another way. A pool whose account is gone is told (`owner` None), and its
+    unless the transaction is `satisfied` by another way. A pool whose account is gone is told (`owner` None), and its
     transactions are fetched.
     """
 
@@ -67,14 +67,12 @@ class Fetcher:
         """Return how many transactions and accounts are waited for."""
         return len(self._pending)
 
-    def want(self, needs: Iterable[Need]) -> None:
-        """Begin to look for whole copies. What is looked for already is not looked for twice."""
-        now = asyncio.get_running_loop().time()
-        for need in needs:
-            self._pending.want(need, now)
+    def want(self, need: Need) -> None:
+        """Begin to look for a whole copy (or a pool). What is looked for already is not looked for twice."""
+        self._pending.want(need, asyncio.get_running_loop().time())
         self._wake.set()
 
-    def arrived(self, signature: str) -> None:
+    def satisfied(self, signature: str) -> None:
         """Stop looking for a transaction: a whole copy came by another way."""
         self._pending.arrived(signature)
 

@@ -64,7 +64,7 @@ class Pending:
     _by_slot: dict[int, dict[str, None]] = field(default_factory=dict)
     _due: list[tuple[float, str]] = field(default_factory=list)
     _accounts: dict[str, None] = field(default_factory=dict)
-    _accounts_of: dict[str, list[str]] = field(default_factory=dict)
+    _accounts_of: dict[str, dict[str, None]] = field(default_factory=dict)
     _gave_up: list[FetchGaveUp] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -76,7 +76,6 @@ class Pending:
         if need.reason == "pool" and need.pool is not None:
             if need.signature not in self._waits:
                 self._want(need.pool, need.signature, need.slot, now, is_account=True)
-                self._accounts_of.setdefault(need.signature, []).append(need.pool)
         else:
             self._want(need.signature, need.signature, need.slot, now, is_account=False)
 
@@ -131,7 +130,8 @@ class Pending:
 
     def give_up_all(self, reason: str) -> list[FetchGaveUp]:
         """Return everything that is waited for, and wait for nothing."""
-        for wait in list(self._waits.values()):
+        while self._waits:
+            wait = next(iter(self._waits.values()))
             wait.reason = f"{reason} ({wait.reason})"
             self._give_up(wait)
         return self.expired()
@@ -150,11 +150,13 @@ class Pending:
 
     def _want(self, key: str, signature: str, slot: int, now: float, *, is_account: bool) -> None:
         known = self._waits.get(key)
+        if known is None and len(self._waits) >= self.rules.max_waiting:
+            self._gave_up.append(FetchGaveUp(signature, slot, f"{self.rules.max_waiting} fetches wait already", FETCH))
+            return
+        if is_account:
+            self._accounts_of.setdefault(signature, {})[key] = None
         if known is not None:
             known.slots.setdefault(signature, slot)
-            return
-        if len(self._waits) >= self.rules.max_waiting:
-            self._gave_up.append(FetchGaveUp(signature, slot, f"{self.rules.max_waiting} fetches wait already", FETCH))
             return
         due_at = now + self.rules.gather_s
         give_up_at = now + self.rules.give_up_after_s
@@ -201,7 +203,9 @@ class Pending:
             heapq.heappush(self._due, (wait.due_at, key))
 
     def _give_up(self, wait: _Wait) -> None:
-        self._gave_up += [FetchGaveUp(signature, slot, wait.reason, FETCH) for signature, slot in wait.slots.items()]
+        for signature, slot in list(wait.slots.items()):
+            self._gave_up.append(FetchGaveUp(signature, slot, wait.reason, FETCH))
+            self.arrived(signature)  # nor is it waited for by another of its pools
         self.arrived(wait.key)
 
     def _forget(self, wait: _Wait) -> None:
@@ -216,11 +220,10 @@ class Pending:
             del self._by_slot[slot]
 
     def _forget_account_of(self, signature: str, address: str) -> None:
-        addresses = self._accounts_of.get(signature)
-        if addresses is not None and address in addresses:
-            addresses.remove(address)
-            if not addresses:
-                del self._accounts_of[signature]
+        addresses = self._accounts_of[signature]
+        del addresses[address]
+        if not addresses:
+            del self._accounts_of[signature]
 
 
 def _keys(job: Job) -> tuple[str, ...]:

@@ -1,0 +1,289 @@
+"""
+Recorded feeds: what a node said, word by word, one notice per line.
+
+A capture is JSON lines, gzip-compressed or plain. The first line is the header; every other has `ns`, the nanoseconds
+since the recording began, and one of: `frame` (a notification), `text` (a frame that is no JSON), `job` and `answer` (a
+fetch and the HTTP body that it brought), `mark` ("connected", or "lost" with `reason`).
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from datetime import UTC, datetime
+from typing import IO, TYPE_CHECKING, Literal, Self
+
+import msgspec
+
+from decoders.core.transaction import TransactionError
+from monitor.errors import BadInput
+from monitor.sources import rpc
+from monitor.sources.jobs import Job, read_result
+from monitor.sources.notices import EndOfInput
+from monitor.sources.tally import FeedTally
+from monitor.sources.translate import Translator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from monitor.sources.endpoint import Endpoint
+    from monitor.sources.notices import Notice
+
+FORMAT = 1
+_GZIP_MAGIC = b"\x1f\x8b"
+_GZIP_WINDOW = 31
+_LEVEL = 1
+_CHUNK_BYTES = 1 << 18
+_MAX_CHUNK_BYTES = 1 << 22
+_MAX_LINE_BYTES = 1 << 29
+_FLUSH_BYTES = 1 << 20
+_FLUSH_NS = 1_000_000_000
+
+
+class Header(msgspec.Struct, frozen=True):
+    """First line of a capture. `endpoint` without its secrets, `recorded_at` in RFC 3339."""
+
+    launch_monitor_capture: int
+    feed: str
+    recorded_at: str
+    endpoint: str
+    programs: tuple[str, ...] = ()
+
+
+class Line(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Any other line."""
+
+    ns: int
+    frame: msgspec.Raw | None = None
+    text: str | None = None
+    job: Job | None = None
+    answer: msgspec.Raw | None = None
+    mark: Literal["connected", "lost"] | None = None
+    reason: str | None = None
+
+
+_line_decoder = msgspec.json.Decoder(Line)
+_header_decoder = msgspec.json.Decoder(Header)
+_encoder = msgspec.json.Encoder()
+
+
+class Recorder:
+    """
+    Writes a capture: a tap for live sources and for a `Fetcher`.
+
+    What was written a second ago survives a crash of the process. Close it, or use it in `with`.
+    """
+
+    def __init__(
+        self, path: Path, *, feed: str, endpoint: Endpoint, programs: frozenset[str], is_compressed: bool = True
+    ) -> None:
+        self._file = path.open("wb")
+        self._zip = zlib.compressobj(_LEVEL, wbits=_GZIP_WINDOW) if is_compressed else None
+        self._began_ns = self._flushed_ns = time.monotonic_ns()
+        self._unflushed_bytes = 0
+        self.notices = 0
+        header = Header(FORMAT, feed, datetime.now(UTC).isoformat(), str(endpoint), tuple(sorted(programs)))
+        self._write(_encoder.encode(header))
+        self.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def connected(self) -> None:
+        """Record that every subscription stands."""
+        self._put(Line(self._ns(), mark="connected"))
+
+    def lost(self, reason: str) -> None:
+        """Record that the connection is gone."""
+        self._put(Line(self._ns(), mark="lost", reason=reason))
+
+    def frame(self, raw: bytes) -> None:
+        """Record what the node said."""
+        self.notices += 1
+        if _is_json(raw):
+            self._put(Line(self._ns(), frame=msgspec.Raw(_one_line(raw))))
+        else:
+            self._put(Line(self._ns(), text=raw.decode("utf-8", "replace")))
+
+    def answer(self, job: Job, body: bytes) -> None:
+        """Record what the node answered to a fetch."""
+        self._put(Line(self._ns(), job=job, answer=msgspec.Raw(_one_line(body))))
+
+    def flush(self) -> None:
+        """Hand everything to the operating system."""
+        if self._zip is not None:
+            self._file.write(self._zip.flush(zlib.Z_SYNC_FLUSH))
+        self._file.flush()
+        self._unflushed_bytes = 0
+        self._flushed_ns = time.monotonic_ns()
+
+    def close(self) -> None:
+        """Finish the file."""
+        if self._file.closed:
+            return
+        if self._zip is not None:
+            self._file.write(self._zip.flush(zlib.Z_FINISH))
+        self._file.close()
+
+    def _ns(self) -> int:
+        return time.monotonic_ns() - self._began_ns
+
+    def _put(self, line: Line) -> None:
+        self._write(_encoder.encode(line))
+        if self._unflushed_bytes >= _FLUSH_BYTES or time.monotonic_ns() - self._flushed_ns >= _FLUSH_NS:
+            self.flush()
+
+    def _write(self, text: bytes) -> None:
+        text += b"\n"
+        self._file.write(text if self._zip is None else self._zip.compress(text))
+        self._unflushed_bytes += len(text)
+
+
+def _is_json(raw: bytes) -> bool:
+    try:
+        msgspec.json.decode(raw, type=msgspec.Raw)
+        raw.decode()
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
+def _one_line(body: bytes) -> bytes:
+    """Return JSON on one line. Line ends inside of JSON text are mere space: in strings they are escaped."""
+    return body.replace(b"\r", b" ").replace(b"\n", b" ")
+
+
+class Capture:
+    """
+    Reads a capture from a stream. `read_bytes` is how far it has come in the file.
+
+    A torn end, as a crash leaves it, is the end.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        """
+        Read the header.
+
+        Raises:
+            BadInput: If the stream holds no capture.
+        """
+        self.read_bytes = 0
+        self.malformed = 0
+        self._lines = self._split(stream)
+        try:
+            self.header = _header_decoder.decode(next(self._lines, b""))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise BadInput(f"not a capture: {error}") from error
+        if self.header.launch_monitor_capture > FORMAT:
+            raise BadInput(f"a capture of format {self.header.launch_monitor_capture}, newer than this program")
+
+    def __iter__(self) -> Iterator[Line]:
+        """Yield the lines after the header; those that cannot be read are counted in `malformed`."""
+        for text in self._lines:
+            try:
+                yield _line_decoder.decode(text)
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                self.malformed += 1
+
+    def _split(self, stream: IO[bytes]) -> Iterator[bytes]:
+        tail = b""
+        for chunk in self._chunks(stream):
+            *lines, tail = (tail + chunk).split(b"\n")
+            yield from lines
+            if len(tail) > _MAX_LINE_BYTES:
+                raise BadInput(f"a line of more than {_MAX_LINE_BYTES >> 20} MiB")
+
+    def _chunks(self, stream: IO[bytes]) -> Iterator[bytes]:
+        chunk = self._read(stream)
+        if not chunk.startswith(_GZIP_MAGIC):
+            while chunk:
+                yield chunk
+                chunk = self._read(stream)
+            return
+        unzip = zlib.decompressobj(_GZIP_WINDOW)
+        while chunk:
+            try:
+                yield unzip.decompress(chunk, _MAX_CHUNK_BYTES)
+            except zlib.error:
+                return  # torn
+            chunk = unzip.unconsumed_tail
+            if unzip.eof:
+                chunk = unzip.unused_data
+                unzip = zlib.decompressobj(_GZIP_WINDOW)  # members put one after another are one file
+            chunk = chunk or self._read(stream)
+        yield unzip.flush()
+
+    def _read(self, stream: IO[bytes]) -> bytes:
+        chunk = stream.read(_CHUNK_BYTES)
+        self.read_bytes += len(chunk)
+        return chunk
+
+
+class Replayer:
+    """Turns lines of a capture into the notices that they were, under the feed's own name."""
+
+    def __init__(self, header: Header, programs: frozenset[str]) -> None:
+        self.tally = FeedTally()
+        self._programs = programs
+        self._translator = Translator(header.feed, programs, self.tally)
+
+    def notices(self, line: Line) -> Sequence[Notice]:
+        """Return what a line says; () for what could not be read when it was recorded either."""
+        if line.frame is not None:
+            return self._frame(bytes(line.frame))
+        if line.text is not None:
+            return self._frame(line.text.encode())
+        if line.job is not None and line.answer is not None:
+            return self._answer(line.job, bytes(line.answer))
+        match line.mark:
+            case "connected":
+                self._translator.connected()
+            case "lost":
+                return self._translator.lost(line.reason or "")
+            case None:
+                self._malformed()
+        return ()
+
+    def _frame(self, raw: bytes) -> Sequence[Notice]:
+        self.tally.frames += 1
+        self.tally.frame_bytes += len(raw)
+        match rpc.read_message(raw):
+            case rpc.Malformed() | rpc.Response():
+                return self._malformed()
+            case message:
+                return self._translator.notices(message)
+
+    def _answer(self, job: Job, body: bytes) -> Sequence[Notice]:
+        response = rpc.read_response(body)
+        try:
+            if isinstance(response, rpc.Response):
+                return read_result(job, response.result, self._programs)
+        except TransactionError:
+            pass  # its recorder could not read it either, or followed other programs
+        return self._malformed()
+
+    def _malformed(self) -> Sequence[Notice]:
+        self.tally.received += 1
+        self.tally.malformed += 1
+        return ()
+
+
+def iter_notices(stream: IO[bytes], programs: frozenset[str]) -> Iterator[Notice]:
+    """
+    Yield every notice of a capture, the feed's own ups and downs included.
+
+    Raises:
+        BadInput: If the stream holds no capture.
+    """
+    capture = Capture(stream)
+    replayer = Replayer(capture.header, programs)
+    for line in capture:
+        yield from replayer.notices(line)
+    yield EndOfInput(capture.header.feed)
