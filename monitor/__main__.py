@@ -14,6 +14,7 @@ from monitor.errors import EXIT_BUG, MonitorError, UsageError, exit_code, leaves
 
 _EXIT_INTERRUPTED = 130
 _EXIT_BROKEN_PIPE = 141
+_STDOUT = 1
 
 
 def main() -> None:
@@ -26,9 +27,10 @@ def run(arguments: list[str]) -> int:
     try:
         result = typer.main.get_command(app).main(arguments, prog_name="launch-monitor", standalone_mode=False)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # What is still buffered has no reader either: the interpreter must not try to write it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (BrokenPipeError, SystemExit):
+        # typer and rich turn a broken pipe into SystemExit; nothing else here does that. What is still buffered has no
+        # reader either: the interpreter must not try to write it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
         return _EXIT_BROKEN_PIPE
     except (KeyboardInterrupt, typer.Abort):
         return _EXIT_INTERRUPTED

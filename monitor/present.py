@@ -15,12 +15,15 @@ _PRICE = Context(prec=18)
 _SMALL = frozenset({"decimals", "quote_decimals", "depth"})
 
 
-def fact_json(fact: Fact) -> dict[str, Any]:
+def fact_json(fact: Fact, *, raw: bool = True) -> dict[str, Any]:
     """
     Return a fact as a JSON object (docs/SCHEMA.md names its members).
 
     Integers of 64 bits are text, except for `slot`, a number as in the answers of nodes. Signature and slot are None
-    where the input had none. `fields` holds the event as its IDL has it, `tail_hex` the bytes after them.
+    where the input had none.
+
+    Args:
+        raw: Add the event as its IDL has it (`fields`), and the bytes after that (`tail_hex`).
     """
     shown: dict[str, Any] = {
         "fact": fact.kind,
@@ -38,9 +41,10 @@ def fact_json(fact: Fact) -> dict[str, Any]:
     _add_prices(shown, fact)
     if isinstance(fact, Fault):
         shown["payload_hex"] = fact.payload.hex()
-    record = fact.record
-    shown["fields"] = {} if record is None else record.layout.render(record)
-    shown["tail_hex"] = "" if record is None else record.tail.hex()
+    if raw:
+        record = fact.record
+        shown["fields"] = {} if record is None else record.layout.render(record)
+        shown["tail_hex"] = "" if record is None else record.tail.hex()
     return shown
 
 

@@ -2,7 +2,6 @@
 
 import binascii
 import sys
-from collections.abc import Iterator
 from typing import Annotated
 
 import msgspec
@@ -11,25 +10,17 @@ import typer
 from decoders.core.carriers import SELF_CPI_TAG
 from decoders.core.pad import Pad
 from decoders.core.registry import Registry
-from decoders.core.types import (
-    Decoded,
-    Fact,
-    Graduation,
-    Launch,
-    Other,
-    PoolCreated,
-    PoolInfo,
-    Trade,
-    TxNotice,
-)
-from monitor.cli import inputs, shapes
+from decoders.core.types import Decoded, Fact, Other, TxNotice
+from monitor.cli import inputs
+from monitor.cli.reading import Reader
 from monitor.cli.registry import load_registry
 from monitor.cli.say import complain, one_line
+from monitor.cli.shapes import Refusal
 from monitor.errors import BadInput, UsageError
+from monitor.pipeline.pools import PoolMap
 from monitor.present import fact_json
+from monitor.sources.notices import AccountSeen
 
-# Pools that a file told of; the oldest are forgotten, so that a file of any length can be read.
-_MOST_POOLS = 200_000
 # A file of nothing but garbage lines is told in so many of them.
 _MOST_COMPLAINTS = 20
 
@@ -91,38 +82,6 @@ def in_order(decoded: Decoded) -> list[Fact]:
     return sorted(decoded.facts + decoded.partial, key=lambda fact: fact.position)
 
 
-def learn(pools: dict[str, PoolInfo], fact: Fact) -> None:
-    """Remember what a fact tells about pools, for later transactions that name a pool alone."""
-    for info in _told_pools(fact):
-        pools[info.address] = info
-        if len(pools) > _MOST_POOLS:
-            del pools[next(iter(pools))]
-
-
-def _told_pools(fact: Fact) -> Iterator[PoolInfo]:
-    match fact:
-        case Launch(mint=str(mint), quote_mint=str(quote)):
-            config = fact.platform_config
-            yield PoolInfo(fact.pool, fact.venue, mint, quote, fact.platform, platform_config=config)
-        case PoolCreated():
-            yield PoolInfo(
-                fact.pool, fact.venue, fact.mint, fact.quote_mint, fact.platform, fact.flipped, fact.canonical
-            )
-        case Graduation():
-            yield PoolInfo(fact.to_pool, fact.to_venue, fact.mint, fact.quote_mint, fact.platform, canonical=True)
-        case Trade(mint=str(mint), quote_mint=str(quote)):
-            yield PoolInfo(
-                fact.pool,
-                fact.venue,
-                mint,
-                quote,
-                fact.platform,
-                fact.flipped,
-                fact.canonical or False,
-                fact.platform_config,
-            )
-
-
 def _raw_event(pad: Pad, data: bytes) -> Fact:
     """Return the fields alone of an event that says nothing without its instruction (AMM v4 does not name the pool)."""
     data = data.removeprefix(SELF_CPI_TAG)
@@ -145,11 +104,11 @@ def _raw_event(pad: Pad, data: bytes) -> Fact:
 def _decode_file(registry: Registry, path: str) -> bool:
     """Print what a file says; return whether all of it could be read."""
     name = "standard input" if path == "-" else path
-    pools: dict[str, PoolInfo] = {}
+    reader, pools = Reader(registry.followed), PoolMap()
     refused = 0
     try:
         for piece in inputs.read(path):
-            reason = piece.error or _decode_value(registry, piece.value, pools)
+            reason = _decode_piece(registry, reader, pools, piece)
             if reason is not None:
                 refused += 1
                 where = "" if piece.line is None else f"line {piece.line}: "
@@ -165,17 +124,22 @@ def _decode_file(registry: Registry, path: str) -> bool:
     return refused == 0
 
 
-def _decode_value(registry: Registry, value: object, pools: dict[str, PoolInfo]) -> str | None:
-    """Print what a JSON value says; return why some of it could not be read, if so."""
-    refusals: list[shapes.Refusal] = []
-    for found in shapes.find(value, registry.followed):
-        if isinstance(found, TxNotice):
-            facts = in_order(registry.decode(found, pools))
-            for fact in facts:
-                learn(pools, fact)
-            _print(facts)
-        else:
-            refusals.append(found)
+def _decode_piece(registry: Registry, reader: Reader, pools: PoolMap, piece: inputs.Piece) -> str | None:
+    """Print what a piece says; return why some of it could not be read, if so."""
+    refusals: list[Refusal] = []
+    for found in reader.read(piece):
+        match found:
+            case TxNotice():
+                facts = in_order(registry.decode(found, pools))
+                for fact in facts:
+                    pools.learn(fact)
+                _print(facts)
+            case AccountSeen():
+                info = registry.decode_account(found.address, found.owner or "", found.data)
+                if info is not None:
+                    pools.add(info)
+            case Refusal():
+                refusals.append(found)
     if not refusals:
         return None
     return f"{refusals[0]}" + (f" (and {len(refusals) - 1} more)" if len(refusals) > 1 else "")

@@ -25,10 +25,11 @@ _READ_ERRORS = (OSError, EOFError, zlib.error)
 
 
 class Piece(NamedTuple):
-    """One JSON value (or why it is none), and its line where the input is read by lines."""
+    """One JSON value (or why it is none), its text, and its line where the input is read by lines."""
 
     line: int | None
     value: Any = None
+    text: bytes = b""
     error: str | None = None
 
 
@@ -99,7 +100,7 @@ def _lines(stream: IO[bytes], number: int, limit_bytes: int) -> Iterator[Piece]:
 
 def _parse(number: int | None, text: bytes) -> Piece:
     try:
-        return Piece(number, msgspec.json.decode(text))
+        return Piece(number, msgspec.json.decode(text), text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         return Piece(number, error=f"not JSON: {error}")
 
