@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 # sha256("anchor:event")[:8] backwards: how Anchor's emit_cpi! marks an event among a program's instructions.
 SELF_CPI_TAG = bytes.fromhex("e445a52e51cb9a1d")
 RAY_LOG = "ray_log: "
-_LEAVE = "leave"
+_LEAVE, _NOTHING = "leave", "nothing"
 _MOST_FRAMES = 8192
+_LONG_LINE = 128
 
 
 class Emitted(msgspec.Struct, frozen=True, gc=False):
@@ -41,10 +42,10 @@ class Emitted(msgspec.Struct, frozen=True, gc=False):
 
 
 class LogWalk(msgspec.Struct, frozen=True, gc=False):
-    """What log lines hold: events, (program, position) of followed invokes, foreign lines, and whether cut short."""
+    """What log lines hold: events, the program invoked at each position ("" if not followed), foreign lines, a cut."""
 
     emitted: list[Emitted]
-    calls: list[tuple[str, int]]
+    calls: list[str]
     foreign: int
     truncated: bool
 
@@ -66,64 +67,64 @@ class LogWalker:
         """
         self._programs = frozenset(programs)
         self._ray = frozenset(ray_programs)
-        # Per framing line: the program invoked ("" if not followed), or _LEAVE.
+        # Per line: the program invoked ("" if not followed), or _LEAVE, or _NOTHING.
         self._frames: dict[str, str] = {}
 
     def walk(self, logs: Sequence[str]) -> LogWalk:  # noqa: C901 - the hot loop: a call per line would double its cost
         """Return what log lines hold. Never raises: lines that mean nothing are passed over."""
         emitted: list[Emitted] = []
-        calls: list[tuple[str, int]] = []
-        stack: list[tuple[str, int]] = []
-        push, leave = stack.append, stack.pop
-        count = foreign = 0
+        calls: list[str] = []
+        stack: list[int] = []
+        enter, leave = stack.append, stack.pop
+        foreign = 0
         known = self._frames.get
         for line in logs:
             frame = known(line)
             if frame is None:
                 word = line[8:13]
-                if word == "log: ":
-                    if self._ray and line.startswith(RAY_LOG, 13) and stack and stack[-1][0] in self._ray:
-                        emitted.append(_emitted(line[22:], *stack[-1]))
-                    continue
-                if line[-5:] == "units":
-                    continue
                 if word == "data:":
-                    if stack and stack[-1][0]:
-                        emitted.append(_emitted(line[14:], *stack[-1]))
+                    if stack and calls[stack[-1]]:
+                        emitted.append(_emitted(line[14:], calls[stack[-1]], stack[-1]))
                     else:
                         foreign += 1
+                    continue
+                if line[-5:] == "units" and word != "log: ":
+                    continue
+                if word == "log: ":
+                    if self._ray and line.startswith(RAY_LOG, 13) and stack and calls[stack[-1]] in self._ray:
+                        emitted.append(_emitted(line[22:], calls[stack[-1]], stack[-1]))
+                    elif line[13:25] == "Instruction:" and len(line) < _LONG_LINE:
+                        self._remember(line, _NOTHING)
                     continue
                 if line == "Log truncated":
                     return LogWalk(emitted, calls, foreign, True)
                 frame = self._read_frame(line)
-                if frame is None:
-                    continue
+            if frame is _NOTHING:
+                continue
             if frame is _LEAVE:
                 if stack:
                     leave()
                 continue
-            call = (frame, count)
-            push(call)
-            if frame:
-                calls.append(call)
-            count += 1
+            enter(len(calls))
+            calls.append(frame)
         return LogWalk(emitted, calls, foreign, False)
 
-    def _read_frame(self, line: str) -> str | None:
-        """Return what a framing line means, and remember it; None if it is no such line."""
-        words = line.split(" ")
-        if words[0] != "Program" or len(words) < 3:
-            return None
-        if words[2] == "invoke":
-            meaning = words[1] if words[1] in self._programs else ""
-        elif words[2] in ("success", "failed:", "failed"):
-            meaning = _LEAVE
-        else:
-            return None
+    def _remember(self, line: str, meaning: str) -> str:
         if len(self._frames) >= _MOST_FRAMES:
             self._frames.clear()
         self._frames[line] = meaning
         return meaning
+
+    def _read_frame(self, line: str) -> str:
+        """Return what a framing line means, and remember it; `_NOTHING` if it is no such line."""
+        words = line.split(" ")
+        if words[0] != "Program" or len(words) < 3:
+            return _NOTHING
+        if words[2] == "invoke":
+            return self._remember(line, words[1] if words[1] in self._programs else "")
+        if words[2] in ("success", "failed:", "failed"):
+            return self._remember(line, _LEAVE)
+        return _NOTHING
 
 
 def _emitted(text: str, program: str, position: int) -> Emitted:

@@ -51,6 +51,7 @@ class Registry:
         self.programs: dict[str, Pad] = {pad.program: pad for pad in pads}
         self.followed = frozenset(self.programs)
         ray = [pad.program for pad in self.programs.values() if pad.ray_log]
+        self.whole = frozenset(pad.program for pad in self.programs.values() if pad.signatures_only)
         self._walker = carriers.LogWalker(self.followed, ray)
 
     def decode(self, notice: TxNotice, pools: Mapping[str, PoolInfo]) -> Decoded:
@@ -65,7 +66,8 @@ class Registry:
         walk = self._walker.walk(notice.logs or ())
         out = _Out(self, notice, pools)
         if notice.invokes is None:
-            walk.emitted.sort(key=_position)  # as a whole copy's, which has instructions to sort by
+            if len(walk.emitted) > 1:
+                walk.emitted.sort(key=_position)  # as a whole copy's, which has instructions to sort by
             out.events(walk.emitted)
             out.wants(walk)
         else:
@@ -108,8 +110,8 @@ def _merged(notice: TxNotice, walk: carriers.LogWalk) -> list[Emitted]:
     emitted = carriers.from_invokes(invokes)
     by_cpi = {(event.program, _discriminator(event)) for event in emitted}
     places: dict[int, Invoke] = {}
-    for program in {program for program, _ in walk.calls}:
-        positions = [position for called, position in walk.calls if called == program]
+    for program in {event.program for event in walk.emitted}:
+        positions = [position for position, called in enumerate(walk.calls) if called == program]
         places.update(zip(positions, [i for i in invokes if i.program == program], strict=False))
     for event in walk.emitted:
         if (event.program, _discriminator(event)) in by_cpi:
@@ -198,12 +200,13 @@ class _Out:
     def wants(self, walk: carriers.LogWalk) -> None:
         """Ask for the whole transaction where log lines alone cannot tell it."""
         if walk.truncated:
-            venue = self.registry.programs[walk.calls[0][0]].name if walk.calls else ""
+            venue = next((self.registry.programs[program].name for program in walk.calls if program), "")
             self._need(Need(self.notice.signature, self.notice.slot, "truncated", venue))
-        for program, _ in walk.calls:
-            pad = self.registry.programs[program]
-            if pad.signatures_only:
-                self._need(Need(self.notice.signature, self.notice.slot, "accounts", pad.name))
+        if not self.registry.whole.isdisjoint(walk.calls):
+            for program in sorted(self.registry.whole.intersection(walk.calls)):
+                self._need(
+                    Need(self.notice.signature, self.notice.slot, "accounts", self.registry.programs[program].name)
+                )
 
     def _take(self, said: Sequence[Fact | Need]) -> None:
         for item in said:

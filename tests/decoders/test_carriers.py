@@ -99,7 +99,7 @@ def test_attribution() -> None:
         f"Program {ALIEN} success",
         f"Program data: {HELLO}",
     )
-    assert found == LogWalk([Emitted(PAD, b"hello", 1)], [(PAD, 1)], 5, False)
+    assert found == LogWalk([Emitted(PAD, b"hello", 1)], ["", PAD, ""], 5, False)
 
 
 @pytest.mark.parametrize(
