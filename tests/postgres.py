@@ -1,7 +1,7 @@
 """
 A real PostgreSQL for tests: the wheel's binaries in a temporary folder, or the server at TEST_DATABASE_URL.
 
-Its own binaries are run, as an unprivileged user: the wheel's `get_server()` as root would make an operating system user.
+The binaries are run as an unprivileged user, without the wheel's `get_server()`: that would, as root, make a user.
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from decoders.core.types import Fact, Fault
 
 EVERY_PROGRAM = "*"
@@ -47,10 +49,10 @@ class Filled(msgspec.Struct, frozen=True, kw_only=True):
 class Batch:
     """Facts in the order of their arrival, and what their commit makes true. Repeat it with the same `batch_id`."""
 
-    facts: tuple[Fact, ...] | list[Fact] = ()
-    progress: tuple[Progress, ...] | list[Progress] = ()
-    holes: tuple[Hole, ...] | list[Hole] = ()
-    filled: tuple[Filled, ...] | list[Filled] = ()
+    facts: Sequence[Fact] = ()
+    progress: Sequence[Progress] = ()
+    holes: Sequence[Hole] = ()
+    filled: Sequence[Filled] = ()
     batch_id: uuid.UUID = field(default_factory=uuid.uuid4)
 
 

@@ -13,7 +13,7 @@ from monitor.store.order import SLOT_LIMIT
 from monitor.store.rows import clean, identity, known, merged, refused_payload
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from monitor.store.recent import Recent
     from monitor.store.rows import Identity, Times
@@ -27,15 +27,25 @@ class Sorted:
     """
     A batch, its facts known by their place in it.
 
-    `trades` are those that may be new, by identity; `suspects` among them were stored lately, perhaps with less known.
+    `facts` are those given, or what they and their other copies know together. `trades` are those that may be new, by
+    identity; `suspects` among them were stored lately, perhaps with less known.
     """
 
+    given: Sequence[Fact]
     facts: list[Fact]
     outcomes: list[Outcome]
     trades: dict[Identity, int] = field(default_factory=dict)
     suspects: set[int] = field(default_factory=set)
     cold: list[int] = field(default_factory=list)
     faults: dict[int, tuple[str, Fault]] = field(default_factory=dict)  # with the kind of the fact that it is about
+
+    def trade_facts(self) -> Iterator[tuple[int, Trade]]:
+        """Yield the trades that may be new, with their places, in the order of `trades`."""
+        for at in self.trades.values():
+            fact = self.facts[at]
+            if not isinstance(fact, Trade):
+                raise TypeError(f"sorted as a trade: {fact}")
+            yield at, fact
 
 
 class Known:
@@ -51,10 +61,10 @@ class Known:
             return None
         return trade.slot <= noted >> 16 and not known(trade) & ~noted & 0xFFFF
 
-    def note(self, trade: Trade, key: Identity) -> None:
+    def note(self, trade: Trade, key: Identity, *, is_new: bool) -> None:
         """Remember that this copy is committed."""
         bits = known(trade)
-        noted = self._recent.get(key)
+        noted = None if is_new else self._recent.get(key)
         if noted is not None:
             bits |= noted & 0xFFFF
         self._recent.set(key, trade.slot << 16 | bits)
@@ -70,7 +80,7 @@ def sort(facts: Sequence[Fact], times: Times, lately: Known, refused: Mapping[in
         lately: What the last batches held.
         refused: Why the database does not take the facts at these places.
     """
-    found = Sorted(list(facts), [Outcome.DUPLICATE] * len(facts))
+    found = Sorted(facts, list(facts), [Outcome.DUPLICATE] * len(facts))
     for at, fact in enumerate(facts):
         reason = refused.get(at) or _why_not(fact, times)
         if isinstance(fact, Fault):
@@ -78,7 +88,7 @@ def sort(facts: Sequence[Fact], times: Times, lately: Known, refused: Mapping[in
         elif reason is not None:
             found.outcomes[at] = Outcome.REFUSED
             found.faults[at] = (type(fact).kind, refusal(fact, reason))
-        elif type(fact) is Trade:
+        elif isinstance(fact, Trade):
             _sort_trade(found, at, fact, lately)
         elif isinstance(fact, Other) and not touches(fact):
             found.outcomes[at] = Outcome.OTHER
@@ -102,11 +112,11 @@ def _why_not(fact: Fact, times: Times) -> str | None:
         return "block time is not known" if fact.block_time is None else "no block has this time"
     if not 0 <= fact.slot < SLOT_LIMIT:
         return "no block has this slot"
-    if isinstance(fact, Trade | Launch | CurveComplete) and (fact.mint is None or fact.quote_mint is None):
-        return "mint or quote mint is not known"
-    if isinstance(fact, Trade) and fact.trader is None:
-        return "trader is not known"
-    return None
+    if isinstance(fact, Trade):
+        whole = fact.mint is not None and fact.quote_mint is not None and fact.trader is not None
+    else:
+        whole = not isinstance(fact, Launch | CurveComplete) or (fact.mint is not None and fact.quote_mint is not None)
+    return None if whole else "mint, quote mint or trader is not known"
 
 
 def _sort_trade(found: Sorted, at: int, trade: Trade, lately: Known) -> None:

@@ -99,10 +99,9 @@ class Writer:
 
     def committed(self, attempt: Attempt) -> Written:
         """Remember what a committed attempt found out."""
-        for key, at in attempt.sorted.trades.items():
-            fact = attempt.sorted.facts[at]
-            if isinstance(fact, Trade):
-                self._lately.note(fact, key)
+        found = attempt.sorted
+        for key, (at, trade) in zip(found.trades, found.trade_facts(), strict=True):
+            self._lately.note(trade, key, is_new=found.outcomes[at] is Outcome.NEW)
         for market, ids in attempt.markets.items():
             self._markets.set(market, ids)
         self._look_first = attempt.collided
@@ -142,11 +141,12 @@ class Writer:
 
     async def _write_facts(self, connection: asyncpg.Connection, attempt: Attempt, *, look_first: bool) -> None:
         found = attempt.sorted
-        markets = self._markets_of(found)
-        sightings = {market: at for market, at in markets.items() if self._markets.get(market) is None}
+        markets = {at: _market(trade) for at, trade in found.trade_facts()}
+        shown_by = {market: at for at, market in markets.items()}
+        sightings = [at for market, at in shown_by.items() if self._markets.get(market) is None]
         world = await self._fold(connection, attempt, sightings)
-        attempt.markets = {market: self._ids(market, world) for market in markets}
-        rows = self._rows(attempt)
+        attempt.markets = {market: self._ids(market, world) for market in shown_by}
+        rows = self._rows(attempt, markets)
         looked_for = list(rows) if look_first else [at for at in rows if at in found.suspects]
         stored = await self._stored(connection, [rows[at] for at in looked_for])
         attempt.collided = look_first and bool(stored)
@@ -163,15 +163,6 @@ class Writer:
         if found.faults:
             await self._write_faults(connection, attempt)
 
-    def _markets_of(self, found: Sorted) -> dict[Market, int]:
-        """Return every pool of the trades, with the place of a trade that shows it."""
-        markets: dict[Market, int] = {}
-        for at in found.trades.values():
-            fact = found.facts[at]
-            if isinstance(fact, Trade):
-                markets.setdefault(_market(fact), at)
-        return markets
-
     def _ids(self, market: Market, world: World) -> Ids:
         known = self._markets.get(market)
         if known is not None:
@@ -179,14 +170,11 @@ class Writer:
         pool, mint, quote, *_ = market
         return (world.token(mint).id, world.pools[pool].id, world.mint(quote).id)
 
-    async def _fold(self, connection: asyncpg.Connection, attempt: Attempt, sightings: Mapping[Market, int]) -> World:
+    async def _fold(self, connection: asyncpg.Connection, attempt: Attempt, sightings: Sequence[int]) -> World:
         """Apply everything but the trades' reserves to mints, tokens and pools, and write these back."""
         found = attempt.sorted
         cold = cold_facts(found)
-        for at in sightings.values():
-            fact = found.facts[at]
-            if isinstance(fact, Trade):
-                cold[at] = fact
+        cold |= {at: trade for at in sightings if isinstance(trade := found.facts[at], Trade)}
         if not cold:
             return World()
         world = await _load(connection, cold.values())
@@ -201,15 +189,13 @@ class Writer:
             await connection.execute(sql.INSERT_TAILS, *zip(*tails, strict=True))
         return world
 
-    def _rows(self, attempt: Attempt) -> dict[int, Row]:
+    def _rows(self, attempt: Attempt, markets: Mapping[int, Market]) -> dict[int, Row]:
         """Return the rows of the trades by place."""
-        rows: dict[int, Row] = {}
-        facts, markets, batch_no = attempt.sorted.facts, attempt.markets, attempt.batch_no
-        for at in attempt.sorted.trades.values():
-            fact = facts[at]
-            if isinstance(fact, Trade):
-                rows[at] = trade_row(fact, self._time(fact), self._order(fact), markets[_market(fact)], batch_no)
-        return rows
+        ids, batch_no = attempt.markets, attempt.batch_no
+        return {
+            at: trade_row(trade, self._time(trade), self._order(trade), ids[markets[at]], batch_no)
+            for at, trade in attempt.sorted.trade_facts()
+        }
 
     async def _stored(self, connection: asyncpg.Connection, rows: Sequence[Row]) -> dict[Row, Row]:
         """Return the rows that are in the table already, by their key."""
@@ -250,7 +236,8 @@ class Writer:
         for at, (kind, fault) in attempt.sorted.faults.items():
             row = _fault_row(clean_fault(fault), kind, self._times, attempt.batch_no)
             key = (row[0], row[1], row[3], row[4], row[5])
-            rows.setdefault(key, row)
+            first = rows.setdefault(key, row)
+            rows[key] = tuple(value if value is not None else row[place] for place, value in enumerate(first))
             places.setdefault(key, at)
         answers = await connection.fetch(sql.INSERT_FAULTS, *zip(*rows.values(), strict=True))
         for *key, is_new in answers:
@@ -426,18 +413,18 @@ def _written(attempt: Attempt) -> Written:
     """Say what became of each fact."""
     found = attempt.sorted
     written = Written(attempt.batch_no if found.facts else None)
-    for at, (fact, outcome) in enumerate(zip(found.facts, found.outcomes, strict=True)):
+    for at, (given, fact, outcome) in enumerate(zip(found.given, found.facts, found.outcomes, strict=True)):
         match outcome:
             case Outcome.NEW:
                 written.new.append(fact)
             case Outcome.UPGRADED:
                 written.upgraded.append(Upgraded(attempt.old.get(at), fact))
             case Outcome.OTHER:
-                written.other.append(fact)
+                written.other.append(given)
             case Outcome.REFUSED:
                 written.refused.append(found.faults[at][1])
             case Outcome.DUPLICATE if at in attempt.new_faults:
                 written.new.append(fact)
             case Outcome.DUPLICATE:
-                written.duplicates.append(fact)
+                written.duplicates.append(given)
     return written
