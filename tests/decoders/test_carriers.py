@@ -127,7 +127,7 @@ def test_attribution() -> None:
 def test_forged_frames(text: str) -> None:
     """What another program prints neither opens nor closes a frame, nor speaks for a followed program."""
     found = walk(f"Program {ALIEN} invoke [1]", text, f"Program data: {HELLO}", f"Program {ALIEN} success")
-    assert (found.emitted, found.calls, found.truncated) == ([], [], False)
+    assert (found.emitted, found.calls, found.truncated) == ([], [""], False)
     inside = walk(f"Program {PAD} invoke [1]", text, f"Program data: {HELLO}", f"Program {PAD} success")
     assert [event.data for event in inside.emitted] == [b"hello"]
 
@@ -135,7 +135,7 @@ def test_forged_frames(text: str) -> None:
 def test_truncated() -> None:
     """After `Log truncated` nothing is read: the stack is not to be trusted."""
     found = walk(f"Program {PAD} invoke [1]", "Log truncated", f"Program data: {HELLO}")
-    assert found == LogWalk([], [(PAD, 0)], 0, True)
+    assert found == LogWalk([], [PAD], 0, True)
 
 
 @pytest.mark.parametrize("text", ["!", "aGVsbG8", "aGVs bG8=", "aGVsbG8=\n", "=", "é"])
