@@ -29,11 +29,15 @@ FLOORS = {
     "monitor.embedded": 3,
     "monitor.pipeline": 4,
     "monitor.api": 4,
-    "monitor.app": 5,
+    "app": 5,
     "front": 6,
 }
-BASE = {f"monitor.{name}" for name in ("errors", "channel", "tasks", "config", "log", "metrics", "data")}
-FRONT = {f"monitor.{name}" for name in ("cli", "__main__", "install", "present")}
+BASE = {
+    f"monitor.{name}"
+    for name in ("errors", "channel", "tasks", "config", "log", "metrics", "data", "present", "sdnotify")
+}
+APP = {f"monitor.{name}" for name in ("app", "health")}
+FRONT = {f"monitor.{name}" for name in ("cli", "__main__", "install")}
 
 
 def room(module: str) -> str:
@@ -44,10 +48,10 @@ def room(module: str) -> str:
     package, top = module.split(".", maxsplit=1)[0], ".".join(module.split(".")[:2])
     if package in ("decoders", "simulator"):
         return package
-    if top in BASE:
+    if top in BASE or module == "monitor":
         return "base"
-    assert top in FRONT or module == "monitor", f"{module} has no floor: give it one in {Path(__file__).name}"
-    return "front" if top in FRONT else "base"
+    assert top in APP | FRONT, f"{module} has no floor: give it one in {Path(__file__).name}"
+    return "app" if top in APP else "front"
 
 
 def imports() -> Iterator[tuple[str, str]]:
