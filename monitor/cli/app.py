@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from monitor.cli import decode
+from monitor.cli import decode, simulate, units, version
 
 _HELP = """
 Follow Solana launchpads: every launch, trade and graduation becomes a row in PostgreSQL.
@@ -28,3 +28,6 @@ def _root() -> None:
 
 
 app.command("decode")(decode.decode)
+app.command("simulate")(simulate.simulate)
+app.command("install-units")(units.install_units)
+app.command("version")(version.version)

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 _LONGEST = 400
 
 
+def tell(text: str) -> None:
+    """Print a line on standard output, at once."""
+    print(text, flush=True)  # noqa: T201 - the command line speaks here
+
+
 def complain(text: str) -> None:
     """Print a line on standard error."""
     print(text, file=sys.stderr, flush=True)  # noqa: T201 - the command line speaks here
