@@ -138,7 +138,7 @@ class Channel(Generic[T]):
             items.clear()
         else:
             taken = [items.popleft() for _ in range(count)]
-        if self._putters or self._getters:
+        if self._putters:
             self._settle()
         return taken
 
@@ -168,7 +168,6 @@ class Channel(Generic[T]):
         if word == "go":
             self._promised_places -= 1
         if self._closed:
-            self._settle()
             raise self._closed_error()
 
     async def _item(self, until: float | None) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -16,12 +16,15 @@ from hypothesis import strategies as st
 from monitor.channel import Channel
 from monitor.errors import Closed
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 Task = asyncio.Task[int] | asyncio.Task[None]
 
 
-async def quiet() -> None:
+async def quiet(turns: int = 12) -> None:
     """Let every task that can run do so, until all of them wait for something outside."""
-    for _ in range(12):
+    for _ in range(turns):
         await asyncio.sleep(0)
 
 
@@ -105,6 +108,7 @@ async def test_get_gives_up_at_its_time() -> None:
     now = asyncio.get_running_loop().time()
     with pytest.raises(TimeoutError):
         await channel.get(until=now + 0.01)
+    assert not channel._getters
     await channel.put(1)
     assert await channel.get(until=now - 1) == 1
     with pytest.raises(TimeoutError):
@@ -181,6 +185,22 @@ async def test_item_of_a_getter_cancelled_in_waking_passes_on() -> None:
     assert await second == 1
     with pytest.raises(asyncio.CancelledError):
         await first
+
+
+async def test_newcomer_after_close_waits_for_what_may_pass_on() -> None:
+    """A getter that comes while the last item is promised gets it if the promise fails, and hears Closed if not."""
+    for cancelled in (True, False):
+        channel: Channel[int] = Channel(1, "c")
+        first = asyncio.create_task(channel.get())
+        await quiet()
+        newcomer = asyncio.create_task(channel.get())  # runs before `first` does, which is woken later
+        channel.offer(1)
+        channel.close()
+        if cancelled:
+            first.cancel()
+        await quiet()
+        assert result(newcomer) == (1 if cancelled else Closed)
+        assert result(first) == (asyncio.CancelledError if cancelled else 1)
 
 
 async def test_place_of_a_producer_cancelled_in_waking_passes_on() -> None:
@@ -283,6 +303,17 @@ def result(task: Task) -> object:
     return task.result() if error is None else type(error)
 
 
+def result_kind(task: Task) -> object:
+    """Return the class of what a finished call returned or raised."""
+    said = result(task)
+    return said if isinstance(said, type) else type(said)
+
+
+def waiting_of(tasks: Iterable[Task]) -> list[Task]:
+    """Return the calls that are still waiting."""
+    return [task for task in tasks if not task.done()]
+
+
 @settings(max_examples=200, deadline=None)
 @given(OPS, st.integers(1, 3))
 def test_equals_the_model_when_calls_come_one_by_one(ops: list[Op], capacity: int) -> None:
@@ -379,10 +410,14 @@ def test_never_loses_doubles_or_reorders_whatever_is_cancelled(
                 assert len(channel) <= capacity
             for _ in range(ticks):
                 await asyncio.sleep(0)
-        await quiet()
+        await quiet(call * 3)
+        assert channel.closed or not waiting_of(puts.values()) or len(channel) == capacity
+        assert len(channel) == 0 or not waiting_of(gets)
+        assert not (channel.closed and waiting_of([*puts.values(), *gets]))
         for task in gets:
             task.cancel()
         await asyncio.gather(*gets, return_exceptions=True)
+        assert {result_kind(task) for task in gets} <= {int, Closed, TimeoutError, asyncio.CancelledError}
         while taken := channel.get_nowait_all(2):
             out.extend(taken)
             await quiet()
