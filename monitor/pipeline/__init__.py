@@ -1,1 +1,1 @@
-"""The stages between sources and stores: decode, write, announce. Each is short; what they decide is pure and beside them."""
+"""The stages between sources and stores: decode, write, announce; what they decide is pure and stands beside them."""

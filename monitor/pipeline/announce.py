@@ -1,4 +1,4 @@
-"""The announce stage: launches, completions and graduations into a Redis stream, trades to whoever listens to a mint."""
+"""The announce stage: launches and graduations into a Redis stream, trades to whoever listens to a mint."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
+from redis.exceptions import RedisError
 
-from decoders.core.types import Fact, Trade
+from decoders.core.types import Trade
 from monitor.errors import Closed, RedisUnavailable
 from monitor.present import fact_json
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
+    from decoders.core.types import Fact
     from monitor.channel import Channel
     from monitor.pipeline.protocols import Announcer
 
@@ -72,11 +74,9 @@ class RedisAnnouncer:
                 args += ["p", trades_channel(str(fact.mint)), text]
             else:
                 args += ["x", self._max_len, fact.kind, _encode(identity(fact)), text]
-        import redis.exceptions as redis_errors
-
         try:
             await self._script(keys=[STREAM], args=args)
-        except (redis_errors.RedisError, OSError, TimeoutError) as error:
+        except (RedisError, OSError, TimeoutError) as error:
             raise RedisUnavailable(f"Redis: {error}") from error
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from decoders.core.types import (
     CurveComplete,
-    Decoded,
     Fact,
     Fault,
     Graduation,
@@ -18,8 +17,7 @@ from decoders.core.types import (
     TxNotice,
 )
 from monitor.errors import Closed
-from monitor.pipeline.feeds import Feeds
-from monitor.pipeline.pending import Pending, key_of
+from monitor.pipeline.pending import key_of
 from monitor.sources.notices import (
     AccountSeen,
     BlockSeen,
@@ -27,17 +25,24 @@ from monitor.sources.notices import (
     FeedDown,
     FeedUp,
     FetchGaveUp,
-    Notice,
     SlotSeen,
 )
 from monitor.store.batch import Filled, Hole, Progress
 
 if TYPE_CHECKING:
     from decoders.core.registry import Registry
+    from decoders.core.types import (
+        Decoded,
+    )
     from monitor.channel import Channel
+    from monitor.pipeline.feeds import Feeds
     from monitor.pipeline.ledger import Ledger
+    from monitor.pipeline.pending import Pending
     from monitor.pipeline.pools import PoolMap
     from monitor.pipeline.protocols import Fetcher
+    from monitor.sources.notices import (
+        Notice,
+    )
 
 Durable: TypeAlias = Fact | Progress | Hole | Filled
 # Ready items do not suspend the stage: after so many, others get their turn.
@@ -54,6 +59,8 @@ class Decoding:
     pending: Pending
     fetcher: Fetcher | None
     ledger: Ledger
+    subscribed: asyncio.Event
+    """Set once a feed's subscriptions stand."""
 
     def take(self, notice: Notice) -> list[Durable]:
         """Return what a notice puts into the durable branch, in order."""
@@ -67,6 +74,7 @@ class Decoding:
                 self.ledger.head_slot = max(self.ledger.head_slot, slot)
                 return self._progress(self.feeds.told(feed, slot, self.pending.oldest_slot(), time))
             case FeedUp(feed=feed, subscribed_at_slot=slot):
+                self.subscribed.set()
                 missed = self.feeds.up(feed, slot)
                 return [] if missed is None else [missed]
             case FeedDown(feed=feed):

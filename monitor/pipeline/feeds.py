@@ -22,7 +22,7 @@ class Feeds:
     """
 
     def __init__(self, resume: dict[str, int]) -> None:
-        """Begin with the slot after which each feed should have told everything (absent: from its first subscription)."""
+        """Begin with the slot up to which each feed told everything (absent: from its first subscription)."""
         self._feeds = {name: _Feed(slot) for name, slot in resume.items()}
 
     def up(self, feed: str, slot: int) -> Hole | None:
@@ -41,7 +41,7 @@ class Feeds:
         self._feeds.setdefault(feed, _Feed(None)).up = False
 
     def told(self, feed: str, slot: int, oldest_pending: int | None, block_time: int | None = None) -> Progress | None:
-        """Return how far `feed` is now that it told everything through `slot`; None if that is no further than before."""
+        """Return how far `feed` is now that it told everything through `slot`; None if no further than before."""
         state = self._feeds.get(feed)
         if state is None or not state.up or state.claimed is None:
             return None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from decoders.core.types import Fact, Graduation, Launch, Other, PoolCreated, Trade
+from decoders.core.types import Graduation, Launch, Other, PoolCreated, Trade
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from decoders.core.types import Fact
 
 # Venues where anybody opens pools for any token; the others are launchpads.
 OPEN_VENUES = frozenset({"pumpswap", "raydium_cpmm", "raydium_amm_v4"})

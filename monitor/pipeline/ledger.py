@@ -1,4 +1,4 @@
-"""Counts of everything that flows, so that nothing can vanish unnoticed: what came in is what went out plus in flight."""
+"""Counts of everything that flows, so that nothing vanishes unnoticed: what came in went out, or is in flight."""
 
 from __future__ import annotations
 
@@ -54,8 +54,7 @@ class Ledger:
             self.faults[fact.venue, "undecodable"] += 1
         if fact.record is not None and fact.record.tail:
             self.tail_bytes[fact.venue] += len(fact.record.tail)
-        if fact.slot > self.newest_slot:
-            self.newest_slot = fact.slot
+        self.newest_slot = max(self.newest_slot, fact.slot)
         if fact.block_time is not None and fact.block_time > self.newest_time:
             self.newest_time = fact.block_time
 

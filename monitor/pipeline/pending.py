@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from decoders.core.types import Fact, TxNotice
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from decoders.core.types import Fact, TxNotice
 
 Key = tuple[str, str, int, str]
 """Program, event, nth and kind: what tells facts of one transaction apart."""
@@ -21,7 +21,7 @@ def key_of(fact: Fact) -> Key:
 
 @dataclass(slots=True)
 class Waiting:
-    """One transaction: its copy at hand, the pools that would complete it, whether a whole copy is wanted, facts told."""
+    """One transaction: its copy at hand, pools that would complete it, whether a whole copy is wanted, facts told."""
 
     notice: TxNotice
     pools: set[str] = field(default_factory=set)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from decoders.core.types import Fact, Graduation, Launch, PoolCreated, PoolInfo, Trade
+from decoders.core.types import Graduation, Launch, PoolCreated, PoolInfo, Trade
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from decoders.core.types import Fact
 
 # Some 400 bytes each.
 MOST_POOLS = 250_000
 
 
 class PoolMap(Mapping[str, PoolInfo]):
-    """Known pools by address. When full, the pool that was learned first is forgotten (and would be asked for again)."""
+    """Known pools by address. When full, the pool learned first is forgotten (and would be asked for again)."""
 
     def __init__(self, known: Iterable[PoolInfo] = (), most: int = MOST_POOLS) -> None:
         self._pools: dict[str, PoolInfo] = {}
@@ -45,9 +51,7 @@ def _named(fact: Fact) -> Iterator[PoolInfo]:
     match fact:
         # Pump.fun's events name the mint themselves: its curves need no place here.
         case Launch(venue=venue, mint=str(mint), quote_mint=str(quote)) if venue != "pumpfun":
-            yield PoolInfo(
-                fact.pool, venue, mint, quote, platform=fact.platform, platform_config=fact.platform_config
-            )
+            yield PoolInfo(fact.pool, venue, mint, quote, platform=fact.platform, platform_config=fact.platform_config)
         case PoolCreated():
             yield PoolInfo(
                 fact.pool, fact.venue, fact.mint, fact.quote_mint, fact.platform, fact.flipped, fact.canonical

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
 from decoders.core.types import Fact
 from monitor.errors import Closed, StoreUnavailable
-from monitor.store.batch import Batch, Filled, Hole, Progress, Written
+from monitor.store.batch import Batch, Filled, Hole, Progress
 from monitor.tasks import retry
 
 if TYPE_CHECKING:
@@ -19,19 +19,28 @@ if TYPE_CHECKING:
     from monitor.pipeline.gate import Gate
     from monitor.pipeline.ledger import Ledger
     from monitor.pipeline.protocols import Writer
+    from monitor.store.batch import Written
 
-Committed: TypeAlias = "Callable[[Batch, Written, float], None]"
+
+class Watcher(Protocol):
+    """Hears how the commits go."""
+
+    def committed(self, batch: Batch, written: Written, seconds: float) -> None:
+        """A batch was committed within so many seconds."""
+
+    def trouble(self, reason: str | None) -> None:
+        """A commit is tried again because of `reason`; None: no longer."""
 
 
 @dataclass(slots=True)
 class Writing:
-    """What the write stage works with. `gate` None: everything is stored. `committed` hears of each commit (seconds)."""
+    """What the write stage works with. `gate` None: everything is stored."""
 
     writer: Writer
     gate: Gate | None
     ledger: Ledger
     batch_max_rows: int
-    committed: Committed
+    watcher: Watcher
 
 
 async def write(durable: Channel[Durable], state: Writing) -> None:
