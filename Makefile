@@ -1,7 +1,7 @@
 # `make run` and `make test` are all that a fresh machine with Python and make needs: they build .venv and fill it.
 #
 #   make run                       follow the built-in simulator, with PostgreSQL and Valkey of its own
-#   make run ENDPOINT=mainnet      follow a real node: a name, or "wss://node https://node"
+#   make run ENDPOINT=mainnet      follow a real node: a name, an address, or wss://node,https://node
 #   make test                      the whole suite, and full branch coverage of decoders/
 #   make check                     format, lint, types and the fast tests, in under a minute
 #   make bench                     time per message, against anchorpy on the same bytes

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from monitor.config import example_toml
 from monitor.data import data_dir
 from monitor.errors import ConfigError, UsageError
 
@@ -14,7 +15,11 @@ UNITS = ("launch-monitor-migrate.service", "launch-monitor-ingest.service")
 CONFIG = Path("/etc/launch-monitor/launch-monitor.toml")
 CREDENTIALS = Path("/etc/launch-monitor/credentials")
 _UNIT_FOLDER = Path("/etc/systemd/system")
-_FIRST_CONFIG = "# Every setting has a default; the README lists them. Secrets go into files below credentials/.\n"
+_FIRST_CONFIG = f"""\
+# Every setting with its default. Secrets may go into files of their own instead, readable by root alone:
+# {CREDENTIALS}/node_ws_url, node_http_url, database_url, redis_url.
+
+"""
 # ProtectHome and PrivateTmp of the units hide these.
 _HIDDEN = (Path("/home"), Path("/root"), Path("/run/user"), Path("/tmp"), Path("/var/tmp"))  # noqa: S108 (compared, not used)
 
@@ -65,7 +70,7 @@ def install(
         UsageError: If the files cannot be written.
     """
     program = program or Path(sys.executable).with_name("launch-monitor")
-    live = root == Path("/")
+    config, live = config.absolute(), root == Path("/")
     texts = render(program, config)
     if dry_run:
         return [line for name, text in texts.items() for line in (f"# {_under(root, _UNIT_FOLDER / name)}", text)]
@@ -79,7 +84,7 @@ def install(
         raise UsageError(f"cannot install the units: {error}", mend="run it as root, or with --root DIR") from error
     return [
         *(f"wrote {path}" for path in written),
-        f"next: put secrets, one per file, into {_under(root, CREDENTIALS)}, settings into {_under(root, config)},",
+        f"next: name the node in {_under(root, config)}, or in node_ws_url and node_http_url below {CREDENTIALS}",
         "then: systemctl enable --now launch-monitor-ingest",
     ]
 
@@ -95,7 +100,7 @@ def _write(root: Path, texts: dict[str, str], config: Path) -> list[Path]:
         path.write_text(text, encoding="utf-8")
         path.chmod(0o644)
     if not config.exists():
-        config.write_text(_FIRST_CONFIG, encoding="utf-8")
+        config.write_text(_FIRST_CONFIG + example_toml(), encoding="utf-8")
         config.chmod(0o644)
         written.append(config)
     return written

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from monitor import install
+from monitor.config import load
 from monitor.errors import ConfigError
 
 WORST_EXPOSURE = "15"  # tenths, as systemd-analyze wants it
@@ -43,6 +44,7 @@ def test_a_second_installation_keeps_the_configuration_and_renews_the_units(tmp_
     """Upgrading is installing again."""
     install.install(root=tmp_path, program=Path("/opt/old/launch-monitor"))
     config = tmp_path / "etc/launch-monitor/launch-monitor.toml"
+    assert load(config) == load(None)
     config.write_text("mine")
     lines = install.install(root=tmp_path, program=Path("/opt/new/launch-monitor"))
     assert config.read_text() == "mine"

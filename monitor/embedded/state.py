@@ -7,7 +7,6 @@ import fcntl
 import os
 import secrets
 import socket
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,6 +16,7 @@ from monitor.errors import AlreadyRunning, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     from monitor.embedded.account import Account
 
@@ -31,16 +31,6 @@ class Ports(msgspec.Struct, frozen=True):
 # Below the range from which the kernel draws ports for outgoing connections.
 _FIRST_PORTS = Ports(postgres=25432, valkey=26379)
 _PORTS_TRIED = 100
-
-
-def default_state_dir() -> Path:
-    """Return where data goes if nobody says otherwise: systemd's choice, /var/lib for root, or the XDG state folder."""
-    if given := os.environ.get("STATE_DIRECTORY"):
-        return Path(given.split(":", maxsplit=1)[0])
-    if os.geteuid() == 0:
-        return Path("/var/lib/launch-monitor")
-    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(home) / "launch-monitor"
 
 
 def prepare(folder: Path, account: Account) -> Path:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from monitor import embedded
 from monitor.embedded import account, settings, state
 from monitor.errors import AlreadyRunning, ConfigError
 
@@ -71,21 +70,6 @@ def test_the_outermost_folder_that_the_account_cannot_pass_is_named(state_dir: P
     assert stranger.closed_parent(inner / "file") == state_dir / "closed"
     assert stranger.closed_parent(state_dir / "file") is None
     assert account.Account(os.geteuid(), os.getegid()).closed_parent(inner / "file") is None
-
-
-def test_default_state_directories(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Systemd's word comes first; root's lies under /var/lib, everybody else's where XDG says."""
-    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/private/launch-monitor:/var/lib/private/other")
-    assert embedded.default_state_dir() == Path("/var/lib/private/launch-monitor")
-    monkeypatch.delenv("STATE_DIRECTORY")
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert embedded.default_state_dir() == Path("/var/lib/launch-monitor")
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setenv("XDG_STATE_HOME", "/somewhere")
-    assert embedded.default_state_dir() == Path("/somewhere/launch-monitor")
-    monkeypatch.delenv("XDG_STATE_HOME")
-    monkeypatch.setenv("HOME", "/home/a")
-    assert embedded.default_state_dir() == Path("/home/a/.local/state/launch-monitor")
 
 
 def test_root_without_setpriv_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
