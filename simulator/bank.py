@@ -85,12 +85,16 @@ class Bank:
         return found
 
     def grant(self, address: bytes, lamports: int) -> None:
-        """Give SOL from outside."""
+        """Give SOL from outside; not to an account that the running transaction touched, whose undo would take it."""
+        if address in self._before:
+            raise AssertionError("a grant inside a transaction")
         self.lamports[address] = self.lamports.get(address, 0) + lamports
         self.granted_lamports += lamports
 
     def grant_tokens(self, address: bytes, mint: bytes, owner: bytes, amount: int) -> None:
         """Give tokens from outside (money like USDC; not wrapped SOL), and the account if there is none."""
+        if address in self._before:
+            raise AssertionError("a grant inside a transaction")
         if address not in self.tokens:
             self.grant(address, RENT_OF_TOKEN_ACCOUNT)
             self.tokens[address] = TokenAccount(mint, owner, self.mints[mint].program, 0)

@@ -30,7 +30,7 @@ def finish(market: Market, draft: Draft, action: Callable[[Draft], str]) -> Tran
     plain = kind in {"trade", "bundle"}
     if plain and rng.random() < market.mix.failed:
         failed_at, kind = _fail(market, draft), "failed"
-    elif plain and rng.random() < market.mix.chatty:
+    elif plain and rng.random() < market.mix.chatty and not _logs_alone(market, draft):
         _chatter(market, draft)
         kind = "chatty"
     version = _version(market)
@@ -50,6 +50,11 @@ def finish(market: Market, draft: Draft, action: Callable[[Draft], str]) -> Tran
         draft.signature, draft.slot, draft.index, draft.now, draft.payer, draft.calls, version, error, fee,
         world.bank.changes(), kind,
     )  # fmt: skip
+
+
+def _logs_alone(market: Market, draft: Draft) -> bool:
+    """Return whether a program ran whose events are in the log alone: cut off there, they could not be had again."""
+    return any(one.program == market.world.cpmm.key for call in draft.calls for one, _ in call.walk())
 
 
 def _version(market: Market) -> Version:

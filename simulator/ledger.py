@@ -155,11 +155,11 @@ class Ledger:
     def export(self) -> dict[str, Any]:
         """Return everything as JSON-ready data: keys and signatures as base58, amounts as integers."""
         return {
-            "launches": [_row(entry) for entry in self.of(Launch)],
-            "trades": [_row(entry) for entry in self.of(Trade)],
-            "completions": [_row(entry) for entry in self.of(Completion)],
-            "graduations": [_row(entry) for entry in self.of(Graduation)],
-            "pools_opened": [_row(entry) for entry in self.of(PoolOpened)],
+            "launches": [row(entry) for entry in self.of(Launch)],
+            "trades": [row(entry) for entry in self.of(Trade)],
+            "completions": [row(entry) for entry in self.of(Completion)],
+            "graduations": [row(entry) for entry in self.of(Graduation)],
+            "pools_opened": [row(entry) for entry in self.of(PoolOpened)],
             "pools": {text(address): _plain(pool.row()) for address, pool in self.pools.items()},
             "mints": {text(mint): {"decimals": m.decimals, "supply": m.supply} for mint, m in self._bank.mints.items()},
             "balances": self.balances(),
@@ -186,7 +186,8 @@ def money(quote_mint: bytes) -> bytes:
 _SAID = frozenset(member.name for member in fields(Said))
 
 
-def _row(entry: Entry) -> dict[str, Any]:
+def row(entry: Entry) -> dict[str, Any]:
+    """Return an entry as the export has it: identity and members side by side."""
     members = (*fields(Said), *fields(entry)[1:])
     return _plain({m.name: getattr(entry.said if m.name in _SAID else entry, m.name) for m in members})
 

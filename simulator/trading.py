@@ -49,11 +49,12 @@ def bundle(market: Market, draft: Draft) -> str:
     """Let several wallets buy in one transaction: more than one event of the same name by the same program."""
     listing = market.pick()
     buyers = {draft.payer, *[market.wallets.any() for _ in range(market.rng.randrange(1, 4))]}
-    for buyer in sorted(buyers):
+    spends = {buyer: _scaled(listing, int((0.1 + market.rng.random()) * SOL)) for buyer in sorted(buyers)}
+    for buyer, spend in spends.items():
+        market.wallets.fund(buyer, listing.venue.quote, 2 * spend + SOL // 10)
+    for buyer, spend in spends.items():
         if not listing.open and draft.calls:
             break
-        spend = _scaled(listing, int((0.1 + market.rng.random()) * SOL))
-        market.wallets.fund(buyer, listing.venue.quote, 2 * spend)
         _buy_from(market, draft, draft.calls, listing, buyer, spend)
     return "bundle"
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from simulator.venues.launchlab import LaunchPool
 
 VENUE = "raydium_cpmm"
-RATES = curves.CpmmRates()
+# A config whose whole trade fee goes to liquidity providers: SwapEvent does not tell the protocol's and the fund's
+# share of it, so that with them nobody could know the reserves after a swap from events alone.
+RATES = curves.CpmmRates(protocol=0, fund=0)
 CREATE_POOL_FEE = 150_000_000
 
 
@@ -210,5 +212,5 @@ def _record(
         side="buy" if is_buy else "sell", base_amount=swap.swapped_out if is_buy else swap.swapped_in,
         quote_amount=swap.swapped_in if is_buy else swap.swapped_out,
         user_quote_amount=amount if is_buy else swap.amount_out, mark_base=pool.base, mark_quote=pool.quote_amount,
-        creator_fee=swap.creator_fee, trade_fee=swap.trade_fee,
+        creator_fee=swap.creator_fee, lp_fee=swap.trade_fee if is_buy else 0, trade_fee=swap.trade_fee,
     ))  # fmt: skip
