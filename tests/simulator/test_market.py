@@ -231,6 +231,8 @@ def test_decoders_read_what_the_ledger_says(encoding: str) -> None:
             one = notice(renderer, block, tx, encoding, registry.followed)
             for fact in registry.decode(one, pools).facts if one else ():
                 if isinstance(fact, Launch | PoolCreated) and fact.pool not in pools:
+                    assert fact.mint
+                    assert fact.quote_mint
                     pools[fact.pool] = PoolInfo(fact.pool, fact.venue, fact.mint, fact.quote_mint, fact.platform)
                 if fact.kind != "other":
                     key = (fact.signature, fact.program, fact.event, fact.nth, fact.kind)
