@@ -53,7 +53,7 @@ def canonical_pool(program: str, mint: str, quote_mint: str) -> str:
     return derive(program, b"pool", b"\0\0", authority, mint, quote_mint)
 
 
-def _describe(program: str, pool: str, base_mint: str, quote_mint: str, platform: str | None = None) -> PoolInfo:
+def _describe(program: str, pool: str, base_mint: str, quote_mint: str) -> PoolInfo:
     flipped = stands_flipped(base_mint, quote_mint)
     canonical = not flipped and canonical_pool(program, base_mint, quote_mint) == pool
     return PoolInfo(
@@ -61,7 +61,7 @@ def _describe(program: str, pool: str, base_mint: str, quote_mint: str, platform
         venue=NAME,
         mint=quote_mint if flipped else base_mint,
         quote_mint=base_mint if flipped else quote_mint,
-        platform="pumpfun" if canonical else platform,
+        platform="pumpfun" if canonical else None,
         flipped=flipped,
         canonical=canonical,
     )

@@ -175,8 +175,7 @@ def mark(base: int, quote: int) -> tuple[int | None, int | None]:
     if base <= 0 or quote < 0:
         return None, None
     over = max(base.bit_length(), quote.bit_length()) - 63
-    if over > 0:
-        base, quote = base >> over, quote >> over
+    base, quote = base >> over, quote >> over
     return (base, quote) if base else (None, None)
 
 

@@ -31,14 +31,14 @@ class Idl:
         self.raw = json.loads(text)
         self.address: str = self.raw["address"]
         self.types = {item["name"]: item["type"] for item in self.raw["types"]}
-        self.kinds = {
+        self.kinds: dict[str, dict[str, list[tuple[str, Any]]]] = {
             "events": {item["name"]: self._struct(item["name"]) for item in self.raw["events"]},
             "accounts": {item["name"]: self._struct(item["name"]) for item in self.raw["accounts"]},
             "instructions": {
                 item["name"]: [(arg["name"], arg["type"]) for arg in item["args"]] for item in self.raw["instructions"]
             },
         }
-        self.discriminators = {
+        self.discriminators: dict[str, dict[str, bytes]] = {
             kind: {item["name"]: bytes(item["discriminator"]) for item in self.raw[kind]} for kind in self.kinds
         }
         self.accounts_of = {

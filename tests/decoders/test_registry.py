@@ -101,7 +101,7 @@ def test_position_of_log_lines_beside_instructions() -> None:
         cpmm.accounts("swap_base_input", payer=key(n), input_token_mint=key(9), output_token_mint=borsh.ZERO_KEY)
         for n in (1, 2)
     ]
-    event = Event(cpmm.event("SwapEvent", input_amount=5, output_amount=6, base_input=True), "log")
+    event = Event(cpmm.event("SwapEvent", output_vault_before=100, input_amount=5, output_amount=6), "log")
     calls = [Call(cpmm.address, cpmm.instruction("swap_base_input"), names, (event,)) for names in accounts]
     decoded = ALL.decode(notice(calls[0], Call(ROUTER, b"", (), (calls[1],))), {})
     assert [said(fact, "trader", "position", "nth") for fact in decoded.partial] == [(key(1), 0, 0), (key(2), 2, 1)]
