@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from monitor.pipeline.ledger import Ledger
+    from monitor.store.batch import Batch, Written
 
 
 class Notifier(Protocol):
@@ -36,8 +37,24 @@ class Health:
     ledger: Ledger
     subscribed: asyncio.Event = field(default_factory=asyncio.Event)
     retrying: str | None = None
+    newest_commit_s: float | None = None
+    commits: int = 0
+    commit_rows: int = 0
+    commit_seconds: float = 0.0
     _settled: int = -1
     _moved_at: float = field(default_factory=time.monotonic)
+
+    def committed(self, batch: Batch, written: Written, seconds: float) -> None:
+        """Take note of a commit."""
+        del written
+        self.commits += 1
+        self.commit_rows += len(batch.facts)
+        self.commit_seconds += seconds
+        self.newest_commit_s = seconds
+
+    def trouble(self, reason: str | None) -> None:
+        """Take note that a commit is tried again because of `reason`, or (None) no longer."""
+        self.retrying = reason
 
     def is_alive(self, patience_s: float) -> bool:
         """Tell whether something moved in the last `patience_s`, or nothing had to."""

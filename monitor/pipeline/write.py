@@ -12,8 +12,6 @@ from monitor.store.batch import Batch, Filled, Hole, Progress
 from monitor.tasks import retry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from monitor.channel import Channel
     from monitor.pipeline.decode import Durable
     from monitor.pipeline.gate import Gate
@@ -71,15 +69,22 @@ async def _commit(items: list[Durable], state: Writing) -> None:
     if not (batch.facts or batch.progress or batch.holes or batch.filled):
         return
     began = time.perf_counter()
-    written = await retry(lambda: state.writer.write(batch), what="commit", transient=(StoreUnavailable,))
+    written = await retry(
+        lambda: state.writer.write(batch), what="commit", transient=(StoreUnavailable,), trouble=state.watcher.trouble
+    )
     state.ledger.wrote(written)
-    state.committed(batch, written, time.perf_counter() - began)
+    state.watcher.committed(batch, written, time.perf_counter() - began)
 
 
 async def _admit(facts: list[Fact], gate: Gate, state: Writing) -> list[Fact]:
     asked = gate.questions(facts)
     if asked:
-        known = await retry(lambda: state.writer.known_mints(asked), what="known_mints", transient=(StoreUnavailable,))
+        known = await retry(
+            lambda: state.writer.known_mints(asked),
+            what="known_mints",
+            transient=(StoreUnavailable,),
+            trouble=state.watcher.trouble,
+        )
         gate.answer(asked, known)
     kept, filtered = gate.admit(facts)
     for fact in filtered:

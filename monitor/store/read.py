@@ -144,6 +144,12 @@ async def known_pools(connection: asyncpg.Connection, addresses: Iterable[str]) 
     return {row[0]: PoolInfo(*row) for row in rows}
 
 
+async def known_mints(connection: asyncpg.Connection, mints: Iterable[str]) -> set[str]:
+    """Return those of the mints that are tokens of a launchpad."""
+    rows = await connection.fetch("SELECT mint FROM tokens WHERE mint = ANY($1) AND platform IS NOT NULL", list(mints))
+    return {row[0] for row in rows}
+
+
 async def progress(connection: asyncpg.Connection) -> tuple[FeedProgress, ...]:
     """Return how far each feed is complete."""
     names = ", ".join(field.name for field in fields(FeedProgress))

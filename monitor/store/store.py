@@ -175,6 +175,11 @@ class Store:
         async with self._reader() as connection:
             return await read.known_pools(connection, addresses)
 
+    async def known_mints(self, mints: Iterable[str]) -> set[str]:
+        """Return those of the mints that are tokens of a launchpad."""
+        async with self._reader() as connection:
+            return await read.known_mints(connection, mints)
+
     async def progress(self) -> tuple[read.FeedProgress, ...]:
         """Return how far each feed is complete."""
         async with self._reader() as connection:

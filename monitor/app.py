@@ -1,0 +1,408 @@
+"""Build the stages from the configuration, run them, and let them end in the right order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+from redis.asyncio import Redis
+
+from decoders.core.errors import IdlError
+from decoders.core.registry import load
+from monitor import embedded
+from monitor.channel import Channel
+from monitor.config import parse_start, state_dir
+from monitor.data import data_dir
+from monitor.errors import ConfigError, DrainTooSlow, NoSourceLeft, SourceRefused
+from monitor.health import Health, beat
+from monitor.metrics import Meters, serve
+from monitor.pipeline.announce import Drops, RedisAnnouncer, announce, discard
+from monitor.pipeline.decode import Decoding, decode
+from monitor.pipeline.feeds import Feeds
+from monitor.pipeline.gate import Gate
+from monitor.pipeline.ledger import Ledger
+from monitor.pipeline.pending import Pending
+from monitor.pipeline.pools import PoolMap
+from monitor.pipeline.write import Writing, write
+from monitor.sdnotify import ServiceManager
+from monitor.sources.client import ClientLimits, RpcClient
+from monitor.sources.endpoint import Endpoint
+from monitor.sources.fetch import Fetcher
+from monitor.sources.live import Following, blocks_source, logs_source
+from monitor.sources.pending import Rules
+from monitor.sources.replay import CaptureSource
+from monitor.sources.session import Limits
+from monitor.sources.since import slot_ago
+from monitor.store.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+
+    from decoders.core.registry import Registry
+    from decoders.core.types import Fact
+    from monitor.config import Config
+    from monitor.pipeline.decode import Durable
+    from monitor.pipeline.protocols import Announcer
+    from monitor.pipeline.protocols import Fetcher as Fetches
+    from monitor.sources.live import LiveSource
+    from monitor.sources.notices import Notice, Source
+
+log = structlog.get_logger(__name__)
+
+WIRE_NOTICES = 10_000
+DURABLE_FACTS = 20_000
+LIVE_FACTS = 5_000
+_BEAT_S = 5.0
+_PATIENCE_S = 60.0
+
+
+def registry_of(config: Config) -> Registry:
+    """
+    Return the decoders that the configuration names.
+
+    Raises:
+        ConfigError: If an IDL is missing, malformed, or lacks what its decoder needs.
+    """
+    folder = Path(config.idl_dir) if config.idl_dir else data_dir("idl")
+    try:
+        return load(config.programs, lambda name: (folder / f"{name}.json").read_bytes())
+    except (IdlError, OSError) as error:
+        raise ConfigError(str(error), mend=f"restore the file in {folder}") from error
+
+
+@dataclass(slots=True)
+class Pipeline:
+    """The stages between sources and stores, with their channels."""
+
+    wire: Channel[Notice]
+    durable: Channel[Durable]
+    live: Channel[Fact] | None
+    decoding: Decoding
+    writing: Writing
+    announcer: Announcer | None
+    drops: Drops
+    health: Health
+
+    async def run(self) -> None:
+        """Run every stage until the wire is closed and all of it is committed."""
+        async with asyncio.TaskGroup() as stages:
+            stages.create_task(decode(self.wire, self.durable, self.live, self.decoding), name="decode")
+            stages.create_task(write(self.durable, self.writing), name="write")
+            if self.live is not None and self.announcer is not None:
+                stages.create_task(announce(self.live, self.announcer, self.drops), name="announce")
+            elif self.live is not None:
+                stages.create_task(discard(self.live), name="discard")
+
+
+def build(  # noqa: PLR0913 - the parts of a pipeline, all by keyword
+    registry: Registry,
+    writer: Store,
+    *,
+    pools: PoolMap,
+    resume: dict[str, int],
+    fetcher: Fetches | None,
+    announcer: Announcer | None,
+    everything: bool,
+    batch_max_rows: int,
+    live: bool,
+) -> Pipeline:
+    """
+    Return stages that are ready to run.
+
+    Args:
+        resume: How far each feed got before.
+        everything: Store all pools, not only those of launched tokens.
+        live: Whether what is decoded is announced (a replay is not).
+    """
+    ledger = Ledger()
+    health = Health(ledger)
+    decoding = Decoding(registry, pools, Feeds(resume), Pending(), fetcher, ledger, health.subscribed)
+    writing = Writing(writer, None if everything else Gate(), ledger, batch_max_rows, health)
+    return Pipeline(
+        wire=Channel(WIRE_NOTICES, "wire"),
+        durable=Channel(DURABLE_FACTS, "durable"),
+        live=Channel(LIVE_FACTS, "live") if live else None,
+        decoding=decoding,
+        writing=writing,
+        announcer=announcer,
+        drops=Drops(),
+        health=health,
+    )
+
+
+async def follow(
+    pipeline: Pipeline,
+    sources: Sequence[Source],
+    helpers: Sequence[Source],
+    stop: asyncio.Event,
+    *,
+    deadline_s: float,
+) -> None:
+    """
+    Run sources into the pipeline until they end or `stop` is set, then commit what is under way.
+
+    `helpers` are sources that serve the others (the fetcher): they never end by themselves.
+
+    Raises:
+        NoSourceLeft: If every source was refused.
+        DrainTooSlow: If the rest was not committed within `deadline_s` of the stop.
+    """
+    stages = asyncio.create_task(pipeline.run(), name="stages")
+    feeding = asyncio.create_task(_feed(pipeline, sources, helpers), name="sources")
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    try:
+        await asyncio.wait({stages, feeding, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        feeding.cancel()
+        await asyncio.wait({feeding})
+        pipeline.wire.close()
+        if not stages.done():
+            try:
+                await asyncio.wait_for(asyncio.shield(stages), deadline_s)
+            except TimeoutError:
+                raise DrainTooSlow(
+                    f"what was under way could not be committed within {deadline_s:g} s",
+                    mend="look whether the database answers; what was not committed is fetched again from the node",
+                ) from None
+        await stages
+        if not feeding.cancelled():
+            feeding.result()
+    finally:
+        for task in (stages, feeding, stopping):
+            task.cancel()
+        await asyncio.wait({stages, feeding, stopping})
+
+
+async def _feed(pipeline: Pipeline, sources: Sequence[Source], helpers: Sequence[Source]) -> None:
+    """Run sources until each has ended; one that is refused ends alone."""
+    refused: list[SourceRefused] = []
+
+    async def one(source: Source) -> None:
+        try:
+            await source.run(pipeline.wire)
+        except SourceRefused as error:
+            log.error("source_refused", error=str(error), mend=error.mend)  # noqa: TRY400 - no bug: no traceback
+            refused.append(error)
+
+    async with asyncio.TaskGroup() as group:
+        serving = [group.create_task(helper.run(pipeline.wire)) for helper in helpers]
+        await asyncio.gather(*[group.create_task(one(source)) for source in sources])
+        for task in serving:
+            task.cancel()
+    if refused and len(refused) == len(sources):
+        raise NoSourceLeft(f"every source was refused; the last: {refused[-1]}", mend=refused[-1].mend)
+
+
+@contextlib.contextmanager
+def stop_on_signals() -> Iterator[asyncio.Event]:
+    """Set an event on SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield stop
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """Where the database and Redis (None: there is none) are, and what people type to look at them."""
+
+    database_url: str
+    redis_url: str | None
+    connect_lines: tuple[str, ...] = ()
+
+
+@contextlib.asynccontextmanager
+async def servers_of(config: Config) -> AsyncIterator[Servers]:
+    """
+    Yield the configured servers; embedded ones run for as long as the context lasts.
+
+    Raises:
+        AlreadyRunning: If another daemon uses the state directory.
+        ConfigError: If the embedded servers are not installed, or their directory cannot be used.
+        EmbeddedFailed: If one does not start.
+    """
+    if config.database.url is not None:
+        if config.redis.url is None:
+            log.info("announcements_off", reason="redis.url is not set")
+        yield Servers(config.database.url, config.redis.url)
+        return
+    async with embedded.start(state_dir(config)) as own:
+        keeping = asyncio.create_task(own.keep())
+        try:
+            yield Servers(own.database_url, config.redis.url or own.redis_url, own.connect_lines)
+        finally:
+            keeping.cancel()
+            await asyncio.wait({keeping})
+
+
+@contextlib.asynccontextmanager
+async def store_of(config: Config, servers: Servers, *, migrate: bool) -> AsyncIterator[Store]:
+    """
+    Yield the database, ours to write.
+
+    Raises:
+        AlreadyRunning: If another daemon writes to it.
+        SchemaMismatch: If its schema is not this program's.
+        StoreUnavailable: If it does not answer.
+    """
+    database = config.database
+    opened = await Store.open(
+        servers.database_url,
+        connect_timeout_s=database.connect_timeout_s,
+        command_timeout_s=database.command_timeout_s,
+    )
+    async with opened as store:
+        if migrate:
+            await store.migrate()
+        await store.lock()
+        yield store
+
+
+def live_source(config: Config, registry: Registry) -> LiveSource:
+    """
+    Return the feed that the configuration names.
+
+    Raises:
+        ConfigError: If no node is configured.
+    """
+    if config.node.ws_url is None:
+        raise ConfigError("no node is configured", mend="give --endpoint mainnet or URL, or set node.ws_url")
+    following = Following(
+        endpoint=Endpoint(config.node.ws_url),
+        programs=registry.followed,
+        commitment=config.node.commitment,
+        limits=Limits(stall_timeout_s=config.node.stall_timeout_s, max_frame_bytes=config.node.max_frame_bytes),
+    )
+    return blocks_source(following) if config.node.feed == "blocks" else logs_source(following)
+
+
+def rpc_client(config: Config) -> RpcClient:
+    """Return a client of the configured node's HTTP address."""
+    limits = ClientLimits(rate_per_s=config.fetch.rate_per_s, concurrency=config.fetch.concurrency)
+    return RpcClient(Endpoint(str(config.node.http_url)), limits)
+
+
+async def run(config: Config, *, migrate: bool = False, on_servers: Callable[[Servers], None] | None = None) -> None:
+    """
+    Follow the configured node into the database until SIGTERM or SIGINT.
+
+    Args:
+        migrate: Bring the schema up to date first, also of a database that is not the embedded one.
+        on_servers: Told where the database and Redis are, once they run.
+
+    Raises:
+        MonitorError: Whatever ends the daemon but a signal; its `exit_code` is the process's.
+    """
+    registry = registry_of(config)
+    source = live_source(config, registry)
+    manager = ServiceManager()
+    with stop_on_signals() as stop:
+        async with contextlib.AsyncExitStack() as stack:
+            servers = await stack.enter_async_context(servers_of(config))
+            if on_servers is not None:
+                on_servers(servers)
+            own = config.database.url is None
+            store = await stack.enter_async_context(store_of(config, servers, migrate=migrate or own))
+            client = await stack.enter_async_context(rpc_client(config))
+            fetcher = Fetcher(
+                client,
+                registry.followed,
+                commitment=config.node.commitment,
+                rules=Rules(give_up_after_s=config.fetch.give_up_after_s),
+            )
+            pipeline = build(
+                registry,
+                store,
+                pools=PoolMap((await store.load_pools(config.store.known_pools)).values()),
+                resume=await _resume(config, store, client, source.name),
+                fetcher=fetcher,
+                announcer=await _announcer(config, servers, stack),
+                everything=config.pumpswap.pools == "all",
+                batch_max_rows=config.store.batch_max_rows,
+                live=True,
+            )
+            meters = Meters(pipeline.decoding.ledger, pipeline.health, pipeline.drops)
+            meters.watch(pipeline.wire, pipeline.durable, pipeline.live)
+            meters.feed(source.name, source.tally)
+            meters.rpc(client.tally, lambda: len(fetcher))
+            stack.enter_context(serve(meters, config.metrics.listen))
+            async with asyncio.TaskGroup() as group:
+                beating = group.create_task(_beat(pipeline.health, manager))
+                try:
+                    await follow(pipeline, [source], [fetcher], stop, deadline_s=config.stop_deadline_s)
+                finally:
+                    manager.stopping()
+                    beating.cancel()
+
+
+async def replay(
+    config: Config, path: Path, *, speed: float | None, progress: Callable[[int, int], None] | None = None
+) -> Ledger:
+    """
+    Decode a capture into the database, and return what came of it. Nothing of it is announced.
+
+    Args:
+        speed: 1.0 is the recording's own pace; None is flat out.
+        progress: Told (bytes read, bytes in all) now and then.
+
+    Raises:
+        BadInput: If the file is no capture.
+        MonitorError: As `run`.
+    """
+    registry = registry_of(config)
+    source = CaptureSource(path, registry.followed, speed=speed, progress=progress)
+    with stop_on_signals() as stop:
+        async with (
+            servers_of(config) as servers,
+            store_of(config, servers, migrate=config.database.url is None) as store,
+        ):
+            pipeline = build(
+                registry,
+                store,
+                pools=PoolMap((await store.load_pools(config.store.known_pools)).values()),
+                resume={},
+                fetcher=None,
+                announcer=None,
+                everything=config.pumpswap.pools == "all",
+                batch_max_rows=config.store.batch_max_rows,
+                live=False,
+            )
+            await follow(pipeline, [source], [], stop, deadline_s=config.stop_deadline_s)
+            return pipeline.decoding.ledger
+
+
+async def _beat(health: Health, manager: ServiceManager) -> None:
+    every_s = min(_BEAT_S, (manager.watchdog_s or 2 * _BEAT_S) / 2)
+    await beat(health, manager, every_s=every_s, patience_s=_PATIENCE_S)
+
+
+async def _resume(config: Config, store: Store, client: RpcClient, feed: str) -> dict[str, int]:
+    """Return the slot up to which the feed is taken to have told everything, as `start` says."""
+    start = parse_start(config.start)
+    match start.kind:
+        case "now":
+            return {}
+        case "slot":
+            return {feed: start.slot - 1}
+        case "ago":
+            return {feed: await slot_ago(client, start.ago_s, config.node.commitment) - 1}
+        case "progress":
+            return {progress.feed: progress.slot for progress in await store.progress()}
+
+
+async def _announcer(config: Config, servers: Servers, stack: contextlib.AsyncExitStack) -> RedisAnnouncer | None:
+    if servers.redis_url is None:
+        return None
+    timeout_s = config.redis.timeout_s
+    client = Redis.from_url(servers.redis_url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
+    stack.push_async_callback(client.aclose)
+    return RedisAnnouncer(client, config.announce.stream_max_len)
