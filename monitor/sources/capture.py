@@ -53,13 +53,13 @@ class Header(msgspec.Struct, frozen=True):
 
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Any other line."""
+    """Any other line. What a line does not have is empty text: msgspec reads no `Raw | None`."""
 
     ns: int
-    frame: msgspec.Raw | None = None
+    frame: msgspec.Raw = msgspec.Raw()
     text: str | None = None
     job: Job | None = None
-    answer: msgspec.Raw | None = None
+    answer: msgspec.Raw = msgspec.Raw()
     mark: Literal["connected", "lost"] | None = None
     reason: str | None = None
 
@@ -236,11 +236,11 @@ class Replayer:
 
     def notices(self, line: Line) -> Sequence[Notice]:
         """Return what a line says; () for what could not be read when it was recorded either."""
-        if line.frame is not None:
-            return self._frame(bytes(line.frame))
+        if frame := bytes(line.frame):
+            return self._frame(frame)
         if line.text is not None:
             return self._frame(line.text.encode())
-        if line.job is not None and line.answer is not None:
+        if line.job is not None:
             return self._answer(line.job, bytes(line.answer))
         match line.mark:
             case "connected":

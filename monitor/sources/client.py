@@ -86,20 +86,21 @@ class RpcClient:
         async with self._places:
             await self._turn()
             loop = asyncio.get_running_loop()
-            started_at, outcome = loop.time(), "cancelled"
+            started_at, outcome = loop.time(), "ok"
             try:
-                answer = await self._ask(request)
-                outcome = "ok"
+                return await self._ask(request)
             except RequestFailed as error:
                 outcome = "no_answer" if error.code is None else str(error.code)
                 raise
             except SourceRefused:
                 outcome = "refused"
                 raise
+            except asyncio.CancelledError:
+                outcome = "cancelled"
+                raise
             finally:
                 self.tally.requests[request.method, outcome] += 1
                 self.tally.seconds[request.method] += loop.time() - started_at
-        return answer
 
     async def _turn(self) -> None:
         loop = asyncio.get_running_loop()
@@ -130,14 +131,15 @@ class RpcClient:
 
     async def _post(self, request: rpc.Request) -> httpx2.Response:
         where = f"{request.method} at {self.endpoint}"
+        no_address = SourceRefused(f"{self.endpoint} is no HTTP address", mend="it begins with http:// or https://")
+        if not self.endpoint.url.startswith(("http://", "https://")):
+            raise no_address
         try:
             async with asyncio.timeout(self.limits.timeout_s):
                 return await self._http.post(self.endpoint.url, content=rpc.encode(request, next(self._ids)))
         except (TimeoutError, httpx2.TimeoutException):
             raise RequestFailed(f"{where}: no answer within {self.limits.timeout_s:g} s") from None
         except (httpx2.InvalidURL, httpx2.UnsupportedProtocol):
-            raise SourceRefused(
-                f"{self.endpoint} is no HTTP address", mend="it begins with http:// or https://"
-            ) from None
+            raise no_address from None
         except httpx2.HTTPError as error:
             raise RequestFailed(f"{where}: {type(error).__name__}") from None

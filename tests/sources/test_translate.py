@@ -62,18 +62,18 @@ def test_repeats_are_dropped_and_counted() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 1))), st.integers(1, 5))
 def test_recent_forgets_late_and_never_lies(asked: list[tuple[int, int]], size: int) -> None:
-    """What is called a repeat was asked before; the last `size` different ones are always remembered."""
+    """A repeat was told before; what was told is remembered while fewer than `size` others are told after it."""
     recent = Recent(size)
-    seen: list[tuple[int, int]] = []
+    told: list[tuple[int, int]] = []
     for number, slot in asked:
         is_repeat = recent.repeats(str(number), slot)
-        last_slots = dict(seen)
         if is_repeat:
-            assert (number, slot) in seen
-        elif last_slots.get(number) == slot:
-            since = seen[len(seen) - seen[::-1].index((number, slot)) :]
+            assert (number, slot) in told
+            continue
+        if dict(told).get(number) == slot:
+            since = told[len(told) - told[::-1].index((number, slot)) :]
             assert len({signature for signature, _ in since}) >= size
-        seen.append((number, slot))
+        told.append((number, slot))
 
 
 def test_feed_up_comes_with_the_first_slot() -> None:
