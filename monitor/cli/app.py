@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from monitor.cli import decode, simulate, units, version
+from monitor import log
+from monitor.cli import decode, simulate, tail, units, version
 
 _HELP = """
 Follow Solana launchpads: every launch, trade and graduation becomes a row in PostgreSQL.
@@ -24,10 +25,12 @@ app = typer.Typer(
 
 @app.callback()
 def _root() -> None:
-    """Keep the commands' names even while there is one command alone."""
+    """Let commands speak for themselves: of the parts below them only what went wrong is logged."""
+    log.setup("warning", "auto")
 
 
 app.command("decode")(decode.decode)
+app.command("tail")(tail.tail)
 app.command("simulate")(simulate.simulate)
 app.command("install-units")(units.install_units)
 app.command("version")(version.version)

@@ -12,6 +12,7 @@ from decoders.core.pad import Pad
 from decoders.core.registry import Registry
 from decoders.core.types import Decoded, Fact, Other, TxNotice
 from monitor.cli import inputs
+from monitor.cli.options import ConfigFile, read_config
 from monitor.cli.reading import Reader
 from monitor.cli.registry import load_registry
 from monitor.cli.say import complain, one_line
@@ -36,6 +37,7 @@ def decode(
     event_base64: Annotated[
         str | None, typer.Option("--event-base64", metavar="TEXT", help="The bytes of one event, as in a log line.")
     ] = None,
+    config: ConfigFile = None,
 ) -> None:
     """
     Print what recorded transactions say, one JSON object per event and line.
@@ -47,11 +49,11 @@ def decode(
     if event_base64 is not None or program is not None:
         if files or event_base64 is None or program is None:
             raise UsageError("--program and --event-base64 go together, without FILE", mend="see decode --help")
-        _print(bare_event(load_registry(), program, event_base64))
+        _print(bare_event(load_registry(read_config(config).idl_dir), program, event_base64))
         return
     if not files:
         raise UsageError("nothing to decode", mend="name files, or - for standard input; see decode --help")
-    registry = load_registry()
+    registry = load_registry(read_config(config).idl_dir)
     refused = [path for path in files if not _decode_file(registry, path)]
     if refused:
         raise typer.Exit(BadInput.exit_code)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from decoders.core.errors import IdlError
 from decoders.core.registry import load
+from monitor.config import KNOWN_PROGRAMS
 from monitor.data import data_dir
 from monitor.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from decoders.core.registry import Registry
 
-EVERY_DECODER = ("pumpfun", "pumpswap", "raydium_launchpad", "raydium_cpmm", "raydium_amm_v4")
 
-
-def load_registry(idl_dir: Path | None = None, names: Sequence[str] = EVERY_DECODER) -> Registry:
+def load_registry(idl_dir: str | None = None, names: Sequence[str] = KNOWN_PROGRAMS) -> Registry:
     """
     Return the decoders of these names.
 
@@ -28,7 +27,7 @@ def load_registry(idl_dir: Path | None = None, names: Sequence[str] = EVERY_DECO
     Raises:
         ConfigError: If an IDL is missing or wrong.
     """
-    folder = idl_dir or data_dir("idl")
+    folder = Path(idl_dir) if idl_dir else data_dir("idl")
     try:
         return load(names, lambda name: (folder / f"{name}.json").read_bytes())
     except IdlError as error:

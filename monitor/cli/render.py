@@ -96,18 +96,24 @@ class Table:
     columns: Sequence[Column]
     is_ascii: bool = False
     _tokens: dict[str, Token] = field(default_factory=dict)
+    _decimals: dict[str, int] = field(default_factory=dict)
 
     def learn(self, fact: Mapping[str, Any]) -> None:
         """Remember the token that a launch tells of."""
         mint = fact.get("mint")
         if fact.get("fact") != "launch" or mint is None:
             return
-        if mint not in self._tokens and len(self._tokens) >= _MOST_TOKENS:
-            del self._tokens[next(iter(self._tokens))]
+        _make_room(self._tokens)
         supply = fact.get("supply")
         self._tokens[mint] = Token(
             fact["symbol"], fact["decimals"], None if supply is None else int(supply), _seconds(fact.get("time"))
         )
+
+    def learn_decimals(self, mint: str, decimals: int) -> None:
+        """Remember the decimals of a token whose launch was not seen."""
+        if mint not in self._decimals:
+            _make_room(self._decimals)
+            self._decimals[mint] = decimals
 
     def header(self) -> Text:
         """Return the titles."""
@@ -147,11 +153,19 @@ class Table:
         }
 
     def _token(self, fact: Mapping[str, Any]) -> Token | None:
-        found = self._tokens.get(fact.get("mint") or "")
+        mint = fact.get("mint") or ""
         is_pumpfun = fact.get("platform") == "pumpfun"
+        supply = _PUMPFUN_SUPPLY if is_pumpfun else None
+        found = self._tokens.get(mint)
         if found is None:
-            return Token("", _PUMPFUN_DECIMALS, _PUMPFUN_SUPPLY, None) if is_pumpfun else None
-        return found._replace(supply=_PUMPFUN_SUPPLY) if is_pumpfun and found.supply is None else found
+            decimals = _PUMPFUN_DECIMALS if is_pumpfun else self._decimals.get(mint)
+            return None if decimals is None else Token("", decimals, supply, None)
+        return found._replace(supply=supply) if found.supply is None else found
+
+
+def _make_room(known: dict[str, Any]) -> None:
+    if len(known) >= _MOST_TOKENS:
+        del known[next(iter(known))]
 
 
 def fitting(width: int) -> tuple[Column, ...]:

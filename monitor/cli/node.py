@@ -1,0 +1,135 @@
+"""Follow a node and decode in this process: for `tail` without a daemon, and for `record`."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from decoders.core.types import CurveComplete, Graduation, Launch, Trade, TxNotice
+from monitor.channel import Channel
+from monitor.errors import ConfigError
+from monitor.pipeline.decode import Decoding
+from monitor.pipeline.feeds import Feeds
+from monitor.pipeline.gate import Gate
+from monitor.pipeline.ledger import Ledger
+from monitor.pipeline.pending import Pending, key_of
+from monitor.pipeline.pools import PoolMap
+from monitor.sources.client import ClientLimits, RpcClient
+from monitor.sources.endpoint import Endpoint
+from monitor.sources.fetch import Fetcher
+from monitor.sources.live import Following, blocks_source, logs_source
+from monitor.sources.session import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from decoders.core.registry import Registry
+    from decoders.core.types import Fact
+    from monitor.config import Config
+    from monitor.pipeline.decode import Durable
+    from monitor.sources.capture import Recorder
+    from monitor.sources.live import LiveSource
+    from monitor.sources.notices import Notice
+
+_WIRE_NOTICES = 10_000
+_REMEMBERED = 20_000
+_FAIR = 64
+
+
+class Sources(NamedTuple):
+    """What follows one node: its feed, and what fetches whatever the feed cannot tell."""
+
+    feed: LiveSource
+    fetcher: Fetcher
+
+
+def endpoints(config: Config) -> tuple[Endpoint, Endpoint]:
+    """
+    Return the node's websocket and HTTP endpoints.
+
+    Raises:
+        ConfigError: If none is configured.
+    """
+    node = config.node
+    if node.ws_url is None or node.http_url is None:
+        raise ConfigError("no node to follow", mend="give --endpoint mainnet (or an address), or set node.ws_url")
+    return Endpoint(node.ws_url), Endpoint(node.http_url)
+
+
+@asynccontextmanager
+async def opened(config: Config, programs: frozenset[str], tap: Recorder | None = None) -> AsyncGenerator[Sources]:
+    """Make the sources that the configuration asks for. `tap` records what they hear."""
+    ws, http = endpoints(config)
+    node = config.node
+    limits = Limits(stall_timeout_s=node.stall_timeout_s, max_frame_bytes=node.max_frame_bytes)
+    following = Following(ws, programs, node.commitment, limits)
+    feed = (logs_source if node.feed == "logs" else blocks_source)(following, tap=tap)
+    rates = ClientLimits(rate_per_s=config.fetch.rate_per_s, concurrency=config.fetch.concurrency)
+    async with RpcClient(http, rates) as client:
+        yield Sources(feed, Fetcher(client, programs, commitment=node.commitment, tap=tap))
+
+
+class Audience(Protocol):
+    """Who is told what a node says."""
+
+    def show_fact(self, fact: Fact) -> None:
+        """Something happened."""
+
+    def learn_decimals(self, mint: str, decimals: int) -> None:
+        """A token has so many decimals."""
+
+
+async def follow(config: Config, registry: Registry, audience: Audience) -> None:
+    """
+    Show launches, trades, completions and graduations of a node as they happen, each once, for ever.
+
+    Raises:
+        SourceRefused: If the node will not serve us (in a group).
+    """
+    wire: Channel[Notice] = Channel(_WIRE_NOTICES, "wire")
+    gate = None if config.pumpswap.pools == "all" else Gate()
+    told = _Told()
+    async with opened(config, registry.followed) as sources, asyncio.TaskGroup() as tasks:
+        for source in sources:
+            tasks.create_task(source.run(wire))
+        decoding = Decoding(registry, PoolMap(), Feeds({}), Pending(), sources.fetcher, Ledger(), asyncio.Event())
+        count = 0
+        while True:
+            notice = await wire.get()
+            if isinstance(notice, TxNotice):
+                for balance in notice.token_balances:
+                    audience.learn_decimals(balance.mint, balance.decimals)
+            found = _shown(decoding.take(notice))
+            for fact in found if gate is None else _admitted(gate, found):
+                if told.is_new(fact):
+                    audience.show_fact(fact)
+            count += 1
+            if count % _FAIR == 0:
+                await asyncio.sleep(0)
+
+
+def _shown(items: list[Durable]) -> list[Fact]:
+    return [item for item in items if isinstance(item, Launch | Trade | CurveComplete | Graduation)]
+
+
+def _admitted(gate: Gate, found: list[Fact]) -> list[Fact]:
+    """Let through what a followed launchpad made: there is no database to know more than was seen here."""
+    gate.answer(gate.questions(found), set())
+    return gate.admit(found)[0]
+
+
+class _Told:
+    """Facts of late: a transaction that was fetched says again what its log lines said."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[object, ...], None] = {}
+
+    def is_new(self, fact: Fact) -> bool:
+        identity = (fact.signature, fact.slot, *key_of(fact))
+        if identity in self._seen:
+            return False
+        self._seen[identity] = None
+        if len(self._seen) > _REMEMBERED:
+            del self._seen[next(iter(self._seen))]
+        return True

@@ -1,0 +1,150 @@
+"""`tail`: launches, trades and graduations as they happen."""
+
+import asyncio
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from decoders.core.types import Fact
+from monitor import embedded
+from monitor.app import registry_of
+from monitor.cli import announced, node
+from monitor.cli.loop import until_stopped
+from monitor.cli.options import ConfigFile, NodeAddress, read_config
+from monitor.cli.say import complain
+from monitor.cli.screen import JsonLines, Lines, Screen
+from monitor.config import Config, state_dir
+from monitor.errors import RedisUnavailable
+from monitor.present import fact_json
+
+# Enough launches to know the names of what is traded.
+_LEARNED = 10_000
+_RETRY_S = 2.0
+
+
+class Kind(StrEnum):
+    """What can be asked for."""
+
+    LAUNCH = "launch"
+    TRADE = "trade"
+    COMPLETE = "complete"
+    GRADUATION = "graduation"
+
+
+class Platform(StrEnum):
+    """Whose tokens can be asked for."""
+
+    PUMPFUN = "pumpfun"
+    LAUNCHLAB = "raydium_launchpad"
+
+
+_FACTS = {Kind.LAUNCH: "launch", Kind.TRADE: "trade", Kind.COMPLETE: "curve_complete", Kind.GRADUATION: "graduation"}
+
+
+class Enough(Exception):  # noqa: N818 - no error: as many were shown as were asked for
+    """The last of `--count` was shown."""
+
+
+class Filter:
+    """Lets through what was asked for, `count` times at most (None: for ever)."""
+
+    def __init__(
+        self, screen: Screen, *, platform: Platform | None, kinds: list[Kind], mint: str | None, count: int | None
+    ) -> None:
+        self.kinds = {_FACTS[kind] for kind in kinds or Kind}
+        self.mint = mint
+        self._platform = platform
+        self._screen = screen
+        self._left = count
+
+    def show(self, shown: Mapping[str, Any]) -> None:
+        """
+        Show a fact, if it was asked for.
+
+        Raises:
+            Enough: If it was the last one.
+        """
+        if shown["fact"] not in self.kinds or self.mint not in (None, shown["mint"]):
+            self._screen.learn(shown)
+            return
+        if self._platform is not None and shown["platform"] != self._platform.value:
+            return
+        self._screen.show(shown)
+        if self._left is not None:
+            self._left -= 1
+            if self._left == 0:
+                raise Enough
+
+    def show_fact(self, fact: Fact) -> None:
+        """Do the same with a fact that comes right from the decoder."""
+        self.show(fact_json(fact, raw=False))
+
+    def learn(self, shown: Mapping[str, Any]) -> None:
+        """Take note of a launch without showing it."""
+        self._screen.learn(shown)
+
+    def learn_decimals(self, mint: str, decimals: int) -> None:
+        """Take note of a token's decimals."""
+        self._screen.learn_decimals(mint, decimals)
+
+
+def tail(
+    endpoint: NodeAddress = None,
+    platform: Annotated[Platform | None, typer.Option(help="Only tokens of this launchpad.")] = None,
+    kind: Annotated[list[Kind] | None, typer.Option(help="Only this; give it again for more.")] = None,
+    mint: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Only this token.")] = None,
+    last: Annotated[
+        int, typer.Option(min=0, max=_LEARNED, metavar="N", help="Begin with the last N launches and graduations.")
+    ] = 0,
+    count: Annotated[int | None, typer.Option(min=1, metavar="N", help="Stop after N lines.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    config: ConfigFile = None,
+) -> None:
+    """
+    Show launches, trades, completed curves and graduations as they happen. Ctrl-C ends it.
+
+    It listens to the running daemon of this machine or configuration. With --endpoint it needs none, and no database:
+    it follows that node itself.
+    """
+    chosen = Filter(JsonLines() if json else Lines(), platform=platform, kinds=kind or [], mint=mint, count=count)
+    settings = read_config(config, endpoint=endpoint)
+    work = node.follow(settings, registry_of(settings), chosen) if endpoint else _announced(settings, chosen, last)
+    try:
+        until_stopped(work)
+    except* Enough:
+        pass
+
+
+async def _announced(config: Config, chosen: Filter, last: int) -> None:
+    """Listen to the daemon; once it has answered, wait for it whenever it is away."""
+    wanted = announced.Wanted(chosen.mint, "trade" in chosen.kinds, bool(chosen.kinds - {"trade"}))
+    was_there = False
+    while True:
+        try:
+            client = await announced.connect(_redis_url(config))
+            async with client:
+                known = await announced.latest(client, _LEARNED)
+                for number, shown in enumerate(known):
+                    (chosen.learn if was_there or number < len(known) - last else chosen.show)(shown)
+                was_there = True
+                await announced.listen(client, wanted, chosen.show)
+        except* RedisUnavailable as error:
+            if not was_there:
+                raise
+            complain(f"{error.exceptions[0]}; waiting for it to come back")
+        await asyncio.sleep(_RETRY_S)
+
+
+def _redis_url(config: Config) -> str:
+    if config.redis.url is not None:
+        return config.redis.url
+    folder = state_dir(config)
+    found = embedded.addresses(folder)
+    if found is None:
+        raise RedisUnavailable(
+            f"no daemon runs below {folder}",
+            mend="start one (launch-monitor run), or follow a node itself (--endpoint mainnet)",
+        )
+    return found.redis_url
