@@ -34,14 +34,15 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How the chain runs. Lags are in blocks; `kept_blocks` is how far back the node's own storage goes."""
+    """How the chain runs. Lags are in blocks; what is kept bounds the node's own storage (some 7 KB a transaction)."""
 
     start_time: int = 1_790_000_000
     first_slot: int = FIRST_SLOT
     skipped_share: float = 0.03
     confirmed_lag: int = 1
     finalized_lag: int = 32
-    kept_blocks: int = 2_000
+    kept_blocks: int = 5_000
+    kept_transactions: int = 80_000
 
 
 class Chain:
@@ -100,7 +101,8 @@ class Chain:
         self._prune()
 
     def _prune(self) -> None:
-        while len(self._order) > self._rules.kept_blocks:
+        rules = self._rules
+        while len(self._order) > rules.kept_blocks or len(self.where) > rules.kept_transactions:
             for tx in self.blocks.pop(self._order.pop(0)).transactions:
                 del self.where[tx.signature]
 

@@ -6,13 +6,12 @@ import struct
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, cast
 
-from decoders.core.idl import PRIMITIVES
-from decoders.core.layout import Array, Blob, Enum, Option, Prim, Struct, Text, Vec
+from decoders.core.idl import PRIMITIVES, Array, Blob, Enum, Option, Prim, Struct, Text, Vec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from decoders.core.layout import Field, Layout, Type
+    from decoders.core.idl import Field, Shape, Type
 
     Writer = Callable[[Any], bytes]
     Step = Callable[[tuple[Any, ...]], bytes]
@@ -28,12 +27,12 @@ class Encoder:
     (name, values) where a variant has fields.
     """
 
-    def __init__(self, layout: Layout) -> None:
-        self._discriminator = layout.discriminator
-        self._defaults = {field.name: zero(field.type) for field in layout.fields}
-        names = [field.name for field in layout.fields]
+    def __init__(self, shape: Shape) -> None:
+        self._discriminator = shape.discriminator
+        self._defaults = {field.name: zero(field.type) for field in shape.fields}
+        names = [field.name for field in shape.fields]
         self._pick = _picker(names)
-        self._steps = _steps(layout.fields)
+        self._steps = _steps(shape.fields)
 
     def __call__(self, values: Mapping[str, Any]) -> bytes:
         """

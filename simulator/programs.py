@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from decoders.core.layout import Idl
+from decoders.core import idl as anchor
 from simulator import keys
 from simulator.calls import SIGNER, WRITABLE, Call
 from simulator.encode import Encoder
@@ -35,15 +35,15 @@ class Program:
     """One Anchor program. `constants` are accounts that stand in every instruction by that name."""
 
     def __init__(self, idl: bytes, constants: Mapping[str, bytes] | None = None) -> None:
-        parsed = Idl.parse(idl)
+        parsed = anchor.parse(idl)
         self.key = keys.key(parsed.address)
         self.event_authority = keys.pda(self.key, b"__event_authority")
         self._constants = {**_COMMON, "program": self.key, "event_authority": self.event_authority, **(constants or {})}
-        self._events = {name: Encoder(layout) for name, layout in parsed.events.items()}
-        self._accounts = {name: Encoder(layout) for name, layout in parsed.accounts.items()}
+        self._events = {shape.name: Encoder(shape) for shape in parsed.events}
+        self._accounts = {shape.name: Encoder(shape) for shape in parsed.accounts}
         self._instructions = {
-            name: _Instruction(layout.name, layout.accounts, Encoder(layout), self._constants)
-            for name, layout in parsed.instructions.items()
+            shape.name: _Instruction(shape.name, shape.accounts, Encoder(shape), self._constants)
+            for shape in parsed.instructions
         }
         for item in json.loads(idl)["instructions"]:
             self._instructions[item["name"]].flags = tuple(_flags(account) for account in item["accounts"])

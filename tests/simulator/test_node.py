@@ -67,7 +67,7 @@ async def post(node: Simulator, body: Any) -> Any:
     """Return the answer to a request by HTTP."""
 
     def send() -> Any:
-        connection = http.client.HTTPConnection(*node.http_url.removeprefix("http://").split(":"), timeout=10)  # type: ignore[arg-type]  # a port as text will do
+        connection = http.client.HTTPConnection("127.0.0.1", node.node.http.port, timeout=10)
         connection.request("POST", "/", body if isinstance(body, bytes) else json.dumps(body))
         answer = json.loads(connection.getresponse().read())
         connection.close()
