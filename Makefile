@@ -23,9 +23,12 @@ SOURCES := decoders monitor simulator tests
 run: $(INSTALLED)
 	exec $(BIN)/launch-monitor run $(if $(ENDPOINT),--endpoint "$(ENDPOINT)") $(ARGS)
 
+# Both parts run and tell, whatever becomes of the first.
 test: $(INSTALLED)
-	$(BIN)/pytest tests/decoders -q --cov=decoders --cov-branch --cov-fail-under=100 --cov-report=term-missing:skip-covered
-	$(BIN)/pytest $(PYTEST_ARGS)
+	status=0; \
+	$(BIN)/pytest tests/decoders -q --cov=decoders --cov-branch --cov-fail-under=100 || status=$$?; \
+	$(BIN)/pytest $(PYTEST_ARGS) || status=$$?; \
+	exit $$status
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
