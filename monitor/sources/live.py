@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
@@ -27,6 +27,7 @@ log = structlog.get_logger(__name__)
 
 LOGS, BLOCKS = "logs", "blocks"
 _MAX_STRAYS = 20
+_QUEUED_BLOCKS = 4  # of some 10 MB each
 
 
 class Tap(Protocol):
@@ -76,6 +77,8 @@ def logs_source(following: Following, *, name: str = LOGS, tap: Tap | None = Non
 
 def blocks_source(following: Following, *, name: str = BLOCKS, tap: Tap | None = None) -> LiveSource:
     """Return a source of whole blocks: for a node of one's own, since few providers offer it."""
+    limits = replace(following.limits, queue_frames=min(_QUEUED_BLOCKS, following.limits.queue_frames))
+    following = replace(following, limits=limits)
     return LiveSource(following, {"blocks": rpc.block_subscribe(following.commitment)}, name=name, tap=tap)
 
 
