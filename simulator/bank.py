@@ -74,14 +74,15 @@ class Bank:
         for mint, supply in self._supply_before.items():
             self.mints[mint].supply = supply
 
-    def changes(self) -> dict[bytes, Change]:
-        """Return the accounts touched since `begin`, changed or not."""
+    def end(self) -> dict[bytes, Change]:
+        """End a transaction: return the accounts it touched, changed or not, and forget its undo."""
         found: dict[bytes, Change] = {}
         for address, (lamports, amount, token) in self._before.items():
             now = self.tokens.get(address)
             found[address] = Change(
                 lamports, self.lamports.get(address, 0), amount, now.amount if now else None, now or token
             )
+        self.begin()
         return found
 
     def grant(self, address: bytes, lamports: int) -> None:

@@ -48,7 +48,7 @@ def finish(market: Market, draft: Draft, action: Callable[[Draft], str]) -> Tran
     world.ledger.transactions[kind] += 1
     return Transaction(
         draft.signature, draft.slot, draft.index, draft.now, draft.payer, draft.calls, version, error, fee,
-        world.bank.changes(), kind,
+        world.bank.end(), kind,
     )  # fmt: skip
 
 
