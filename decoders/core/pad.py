@@ -180,8 +180,15 @@ def mark(base: int, quote: int) -> tuple[int | None, int | None]:
 
 
 def facts_common(site: Site, record: Record | None, timestamp: int | None) -> dict[str, Any]:
-    """Return the members that every fact has, for `Trade(**common, ...)`."""
+    """
+    Return the members that every fact has, for `Trade(**common, ...)`.
+
+    Time is the `timestamp` given, else the event's own field of that name, else that of the block.
+    """
     notice = site.notice
+    if timestamp is None and record is not None:
+        at = record.layout.index.get("timestamp")
+        timestamp = None if at is None else record.values[at]
     return {
         "program": site.program,
         "venue": site.venue,
