@@ -11,7 +11,7 @@ from decoders.core.pda import derive
 from decoders.core.types import CurveComplete, Graduation, Launch, Other, PoolInfo, Trade
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from decoders.core.layout import Idl, Layout
     from decoders.core.pad import Pad, Say, Site
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 NAME = "raydium_launchpad"
 MIGRATE_TO = {0: "raydium_amm_v4", 1: "raydium_cpmm"}
+# Where migrate_to_* has the curve: where then the new pool and its base vault stand. Of migrate_to_cpswap a variant of
+# 2025-08 had one account more before the curve; migrate_to_amm had 32 accounts in 2025 and has 23 in 2026.
+CPSWAP_PLACES = {17: (5, 8), 18: (5, 8)}
+AMM_PLACES = {14: (5, 8), 23: (13, 17)}
 # TradeEvent grew in its middle: without its discriminator it is 130, 138 or 139 bytes long; 138 lacks the last field.
 OLDEST_TRADE_BYTES = 130
 
@@ -37,8 +41,8 @@ def pad(idl: Idl) -> Pad:
         },
         other=_other,
         instructions={
-            "migrate_to_cpswap": _graduation(idl, "migrate_to_cpswap", "raydium_cpmm", _cpswap_pool),
-            "migrate_to_amm": _graduation(idl, "migrate_to_amm", "raydium_amm_v4", _amm_pool),
+            "migrate_to_cpswap": _graduation(idl, "migrate_to_cpswap", "raydium_cpmm", CPSWAP_PLACES),
+            "migrate_to_amm": _graduation(idl, "migrate_to_amm", "raydium_amm_v4", AMM_PLACES),
         },
         accounts={"PoolState": _account(idl.accounts["PoolState"])},
         signatures_only=True,
@@ -169,11 +173,14 @@ def _mark(for_sale: int, virtual_base: int, virtual_quote: int, base: int, quote
     return mark(virtual_base - base, virtual_quote + quote)
 
 
-def _graduation(idl: Idl, name: str, venue: str, new_pool: Callable[[tuple[str, ...], int], int]) -> Say:
+def _graduation(idl: Idl, name: str, venue: str, places: dict[int, tuple[int, int]]) -> Say:
     """
     Read a graduation from the accounts of its instruction, for it emits no event.
 
     The curve's address is derived and looked for: account lists changed twice, the curve's seeds never did.
+
+    Args:
+        places: Per place of the curve those of the new pool and of its first vault (the quote's is the next).
     """
     at_base = idl.instructions[name].account_index["base_mint"]
     at_quote = idl.instructions[name].account_index["quote_mint"]
@@ -186,9 +193,12 @@ def _graduation(idl: Idl, name: str, venue: str, new_pool: Callable[[tuple[str, 
         curve = derive(idl.address, b"pool", mint, quote_mint)
         if curve not in accounts:
             raise LayoutError(f"{name}: the curve of {mint} is not among its accounts")
-        at = new_pool(accounts, accounts.index(curve))
+        curve_at = accounts.index(curve)
+        if curve_at not in places:
+            raise LayoutError(f"{name}: the curve is account {curve_at} of {len(accounts)}")
+        pool_at, vault_at = places[curve_at]
         balances = {balance.account: balance for balance in site.notice.token_balances}
-        base_vault, quote_vault = balances.get(accounts[at + 3]), balances.get(accounts[at + 4])
+        base_vault, quote_vault = balances.get(accounts[vault_at]), balances.get(accounts[vault_at + 1])
         amounts = _after(base_vault, mint), _after(quote_vault, quote_mint)
         check_amounts(*amounts)
         yield Graduation(
@@ -204,7 +214,7 @@ def _graduation(idl: Idl, name: str, venue: str, new_pool: Callable[[tuple[str, 
             platform=NAME,
             mint=mint,
             pool=curve,
-            to_pool=accounts[at],
+            to_pool=accounts[pool_at],
             to_venue=venue,
             quote_mint=quote_mint,
             base_amount=amounts[0],
@@ -218,21 +228,6 @@ def _graduation(idl: Idl, name: str, venue: str, new_pool: Callable[[tuple[str, 
 
 def _after(balance: Any, mint: str) -> int | None:
     return balance.after if balance is not None and balance.mint == mint else None
-
-
-def _cpswap_pool(_: tuple[str, ...], curve_at: int) -> int:
-    """Return where the new CPMM pool stands; a variant of 2025-08 had one more account before the curve."""
-    if curve_at not in (17, 18):
-        raise LayoutError(f"migrate_to_cpswap: the curve is account {curve_at}, not 17 or 18")
-    return 5
-
-
-def _amm_pool(accounts: tuple[str, ...], curve_at: int) -> int:
-    """Return where the new AMM v4 pool stands: 5 among 23 accounts (2026), 13 among 32 (2025)."""
-    places = {14: 5, 23: 13}
-    if curve_at not in places:
-        raise LayoutError(f"migrate_to_amm: the curve is account {curve_at} of {len(accounts)}")
-    return places[curve_at]
 
 
 def _other(site: Site, record: Record) -> Iterator[Other]:

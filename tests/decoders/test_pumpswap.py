@@ -212,8 +212,8 @@ def test_boost_burn() -> None:
             "boost_buy_and_burn",
             emitted("BuyEvent", **burned),
             emitted(
-                "BoostBuyAndBurnEvent", mint=MINT, pool=POOL, base_amount_burned=1_000_000, base_reserves_after=199_000_000,
-                virtual_quote_reserves=16_600_000, real_quote_reserves_after=80_400_000,
+                "BoostBuyAndBurnEvent", mint=MINT, pool=POOL, virtual_quote_reserves=16_600_000,
+                real_quote_reserves_after=80_400_000, base_reserves_after=199_000_000,
             ),
             accounts={"base_mint": MINT, "quote_mint": WSOL},
         )
