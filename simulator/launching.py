@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from simulator import keys
-from simulator.venues import launchlab, pumpfun
+from simulator.venues import launchlab, launchlab_trades, pumpfun, pumpfun_trades
 from simulator.wallets import SOL
 from simulator.words import words
 
@@ -72,8 +72,8 @@ def _first_buy(draft: Draft, venue: pumpfun.Curve | launchlab.LaunchPool, user: 
     """Let the creator buy."""
     draft.account(draft.calls, user, venue.mint)
     if isinstance(venue, pumpfun.Curve):
-        pumpfun.buy(draft, draft.calls, venue, user, spend, version=1 if venue.is_sol else 2, exact_in=True)
+        pumpfun_trades.buy(draft, draft.calls, venue, user, spend, version=1 if venue.is_sol else 2, exact_in=True)
         return
     if venue.quote == keys.WSOL:
         draft.wrap(draft.calls, user, spend)
-    launchlab.buy(draft, draft.calls, venue, user, spend)
+    launchlab_trades.buy(draft, draft.calls, venue, user, spend)

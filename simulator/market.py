@@ -11,7 +11,7 @@ from simulator import envelope, keys, trading
 from simulator.draft import Draft
 from simulator.launching import launch
 from simulator.mix import Mix
-from simulator.venues import cpmm, pumpswap
+from simulator.venues import cpmm, pumpswap_pools
 from simulator.venues.launchlab import LaunchPool
 from simulator.venues.pumpfun import Curve
 from simulator.wallets import SOL, Wallets
@@ -129,7 +129,7 @@ class Market:
         if isinstance(venue, LaunchPool):
             target = cpmm.migrate(draft, draft.calls, venue)
         else:
-            target = pumpswap.migrate(draft, draft.calls, venue, draft.payer)
+            target = pumpswap_pools.migrate(draft, draft.calls, venue, draft.payer)
 
         def settle() -> None:
             listing.venue = target

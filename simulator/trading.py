@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from simulator import keys
 from simulator.calls import SIGNER, WRITABLE, Call
-from simulator.venues import cpmm, launchlab, pumpfun, pumpswap
+from simulator.venues import cpmm, launchlab_trades, pumpfun_trades, pumpswap_pools, pumpswap_trades
 from simulator.venues.cpmm import CpmmPool
 from simulator.venues.launchlab import LaunchPool
 from simulator.venues.pumpfun import Curve
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from simulator.draft import Draft, Parts
     from simulator.market import Listing, Market
+    from simulator.venues.pumpfun import Version
 
 Venue = Curve | LaunchPool | Pool | CpmmPool
 _STABLES = (keys.USDC, keys.USD1)
@@ -64,9 +65,9 @@ def sweep(market: Market, draft: Draft) -> str:
     creator = market.rng.random() < 0.5
     curve, pool = market.curve_with_fees(), market.pool_of(Pool)
     if curve and (curve.unclaimed_creator if creator else curve.unclaimed_protocol):
-        pumpfun.sweep(draft, draft.calls, curve, draft.payer, creator=creator)
+        pumpfun_trades.sweep(draft, draft.calls, curve, draft.payer, creator=creator)
     elif pool and (pool.unclaimed_creator if creator else pool.unclaimed_protocol):
-        pumpswap.sweep(draft, draft.calls, pool, draft.payer, creator=creator)
+        pumpswap_pools.sweep(draft, draft.calls, pool, draft.payer, creator=creator)
     else:
         return trade(market, draft, market.pick())
     return "sweep"
@@ -80,7 +81,7 @@ def boost(market: Market, draft: Draft) -> str:
     authority = market.world.keys.key("boost authority")
     market.wallets.fund(authority, keys.ZERO, SOL)
     draft.payer = authority
-    pumpswap.boost_burn(draft, draft.calls, pool, authority, min(pool.boost_left, SOL // 2))
+    pumpswap_trades.boost_burn(draft, draft.calls, pool, authority, min(pool.boost_left, SOL // 2))
     return "boost"
 
 
@@ -129,23 +130,25 @@ def _buy_from(market: Market, draft: Draft, parts: Parts, listing: Listing, user
     match venue:
         case Curve():
             version = _version(market, venue)
-            if pumpfun.tokens_of(venue, spend)[0] == venue.real_tokens and rng.random() < _POST_COMPLETE:
+            if pumpfun_trades.tokens_of(venue, spend)[0] == venue.real_tokens and rng.random() < _POST_COMPLETE:
                 version = 3
-            pumpfun.buy(draft, parts, venue, user, spend, version=version, exact_in=exact_in)
+            pumpfun_trades.buy(draft, parts, venue, user, spend, version=version, exact_in=exact_in)
         case LaunchPool():
             sharer = market.world.keys.key("sharer") if rng.random() < 0.1 else None
             if sharer:
                 draft.account(parts, sharer, venue.quote)
-            launchlab.buy(draft, parts, venue, user, spend, way="exact_in" if exact_in else "exact_out", sharer=sharer)
+            launchlab_trades.buy(
+                draft, parts, venue, user, spend, way="exact_in" if exact_in else "exact_out", sharer=sharer
+            )
         case Pool():
-            pumpswap.buy(draft, parts, venue, user, spend, v2=rng.random() < 0.25, exact_in=exact_in)
+            pumpswap_trades.buy(draft, parts, venue, user, spend, v2=rng.random() < 0.25, exact_in=exact_in)
         case CpmmPool():
             cpmm.buy(draft, parts, venue, user, spend)
     if isinstance(venue, Curve | LaunchPool) and venue.complete:
         draft.after(lambda: market.completed(listing))
 
 
-def _version(market: Market, curve: Curve) -> pumpfun.Version:
+def _version(market: Market, curve: Curve) -> Version:
     roll = market.rng.random()
     if curve.is_sol and roll < 0.6:
         return 1
@@ -170,11 +173,11 @@ def _sell_to(market: Market, draft: Draft, parts: Parts, listing: Listing, user:
         draft.account(parts, user, venue.quote)
     match venue:
         case Curve():
-            pumpfun.sell(draft, parts, venue, user, tokens, version=_version(market, venue))
+            pumpfun_trades.sell(draft, parts, venue, user, tokens, version=_version(market, venue))
         case LaunchPool():
-            launchlab.sell(draft, parts, venue, user, tokens)
+            launchlab_trades.sell(draft, parts, venue, user, tokens)
         case Pool():
-            pumpswap.sell(draft, parts, venue, user, tokens, v2=rng.random() < 0.25)
+            pumpswap_trades.sell(draft, parts, venue, user, tokens, v2=rng.random() < 0.25)
         case CpmmPool():
             cpmm.sell(draft, parts, venue, user, tokens)
     if everything and rng.random() < 0.5:
