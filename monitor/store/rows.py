@@ -33,7 +33,11 @@ FILLABLE = (
     "share_fee",
     "cashback",
 )
-"""Members of a trade that one copy may know and another not."""
+"""Members of a trade's row that one copy may know and another not."""
+_OF_MARKET = ("platform", "platform_config", "canonical")
+"""The same of its token and pool."""
+KNOWN_BITS = 20
+"""Width of what `known` returns, at least."""
 
 COLUMNS = (
     "block_time",
@@ -111,6 +115,9 @@ def known(trade: Trade) -> int:
         trade.platform_fee,
         trade.share_fee,
         trade.cashback,
+        trade.platform,
+        trade.platform_config,
+        trade.canonical,
     ):
         bits = bits << 1 | (value is not None)
     return bits << 1 | bool(trade.record is not None and trade.record.tail)
@@ -182,7 +189,7 @@ def with_row(trade: Trade, row: Sequence[Any]) -> Trade:
 
 def merged(first: Trade, second: Trade) -> Trade:
     """Return one trade from two copies of it: the first, with what the second knows more."""
-    members = {name: getattr(second, name) for name in FILLABLE if getattr(first, name) is None}
+    members = {name: getattr(second, name) for name in (*FILLABLE, *_OF_MARKET) if getattr(first, name) is None}
     if second.slot > first.slot or (second.slot == first.slot and first.index is None):
         members |= {"slot": second.slot, "index": second.index, "position": second.position}
     if second.record is not None and (first.record is None or not first.record.tail):

@@ -10,7 +10,7 @@ import msgspec
 from decoders.core.types import CurveComplete, Fact, Fault, Launch, Other, Trade
 from monitor.store.fold import ColdFact, Outcome, touches
 from monitor.store.order import SLOT_LIMIT
-from monitor.store.rows import clean, identity, known, merged, refused_payload
+from monitor.store.rows import KNOWN_BITS, clean, identity, known, merged, refused_payload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -59,15 +59,15 @@ class Known:
         noted = self._recent.get(key)
         if noted is None:
             return None
-        return trade.slot <= noted >> 16 and not known(trade) & ~noted & 0xFFFF
+        return trade.slot <= noted >> KNOWN_BITS and not known(trade) & ~noted
 
     def note(self, trade: Trade, key: Identity, *, is_new: bool) -> None:
         """Remember that this copy is committed."""
         bits = known(trade)
         noted = None if is_new else self._recent.get(key)
         if noted is not None:
-            bits |= noted & 0xFFFF
-        self._recent.set(key, trade.slot << 16 | bits)
+            bits |= noted & ((1 << KNOWN_BITS) - 1)
+        self._recent.set(key, trade.slot << KNOWN_BITS | bits)
 
 
 def sort(facts: Sequence[Fact], times: Times, lately: Known, refused: Mapping[int, str]) -> Sorted:
@@ -85,13 +85,13 @@ def sort(facts: Sequence[Fact], times: Times, lately: Known, refused: Mapping[in
         reason = refused.get(at) or _why_not(fact, times)
         if isinstance(fact, Fault):
             found.faults[at] = ("fault", fact)
+        elif isinstance(fact, Other) and not touches(fact):
+            found.outcomes[at] = Outcome.OTHER
         elif reason is not None:
             found.outcomes[at] = Outcome.REFUSED
             found.faults[at] = (type(fact).kind, refusal(fact, reason))
         elif isinstance(fact, Trade):
             _sort_trade(found, at, fact, lately)
-        elif isinstance(fact, Other) and not touches(fact):
-            found.outcomes[at] = Outcome.OTHER
         else:
             found.cold.append(at)
     return found

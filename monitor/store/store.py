@@ -162,8 +162,12 @@ class Store:
         async with self._turn:
             with translated():
                 connection = await self._connected()
-                settled = await self._settle(connection, batch)
-                return settled if settled is not None else await self._commit(connection, batch)
+                try:
+                    settled = await self._settle(connection, batch)
+                    return settled if settled is not None else await self._commit(connection, batch)
+                except (asyncpg.InternalClientError, OSError, asyncio.CancelledError):
+                    connection.terminate()
+                    raise
 
     async def load_pools(self, limit: int | None = None) -> dict[str, PoolInfo]:
         """Return the pools and curves whose token and quote are known, by address; the `limit` newest (None: all)."""

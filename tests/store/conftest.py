@@ -21,6 +21,12 @@ def server() -> Iterator[postgres.Server]:
 
 
 @pytest.fixture
+def server_url(server: postgres.Server) -> str:
+    """The URL of the server's own database."""
+    return server.url
+
+
+@pytest.fixture
 async def database_url(server: postgres.Server) -> AsyncIterator[str]:
     """The URL of an empty database."""
     async with server.database() as url:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -31,7 +32,7 @@ from tests.store.facts import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from decoders.core.types import Fact
     from tests.postgres import Server
@@ -140,7 +141,18 @@ async def write(url: str, batches: Sequence[Sequence[Fact]], *, forget: bool) ->
     return await dump(url)
 
 
-async def migrated(url: str) -> None:
+@pytest.fixture
+def migrated_url(server: Server) -> Iterator[str]:
+    """A database with our schema, for all examples of a test."""
+    with asyncio.Runner() as runner:
+        database = server.database()
+        url = runner.run(database.__aenter__())
+        runner.run(migrate(url))
+        yield url
+        runner.run(database.__aexit__(None, None, None))
+
+
+async def migrate(url: str) -> None:
     """Make the schema."""
     async with await Store.open(url) as store:
         await store.migrate()
@@ -148,16 +160,13 @@ async def migrated(url: str) -> None:
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(story=STORIES, forget=st.booleans())
-def test_arrival_does_not_matter(server: Server, story: Story, forget: bool) -> None:
+def test_arrival_does_not_matter(migrated_url: str, story: Story, forget: bool) -> None:
     """Shuffled, doubled, poorer copies first or last, any batches, memory kept or lost: the tables are equal."""
-
     facts, batches = story.told()
 
     async def scenario() -> None:
-        async with server.database() as url:
-            await migrated(url)
-            in_order = await write(url, [facts], forget=False)
-            assert await write(url, batches, forget=forget) == in_order
+        in_order = await write(migrated_url, [facts], forget=False)
+        assert await write(migrated_url, batches, forget=forget) == in_order
 
     asyncio.run(scenario())
 

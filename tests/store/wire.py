@@ -1,0 +1,67 @@
+"""A wire between us and the server, to be cut where it hurts."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import parse_qs, urlsplit, urlunsplit
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+_PORT = 5432
+Cut = Literal["before", "after"]
+
+
+class Wire:
+    """
+    Passes everything on until the next COMMIT once `cut` is set.
+
+    "before": the server never sees that COMMIT. "after": the server commits, but its answer is lost.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._target = f"{parse_qs(urlsplit(url).query)['host'][0]}/.s.PGSQL.{_PORT}"
+        self.cut: Cut | None = None
+        self._done: asyncio.TaskGroup | None = None
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Carry one connection."""
+        there = await asyncio.open_unix_connection(self._target)
+        answers = asyncio.create_task(_pass_on(there[0], writer))
+        try:
+            while data := await reader.read(1 << 16):
+                cut = self.cut if b"COMMIT\0" in data else None
+                if cut == "before":
+                    break
+                if cut == "after":
+                    answers.cancel()
+                    there[1].write(data)
+                    await there[0].read(1 << 16)
+                    break
+                there[1].write(data)
+        except ConnectionError:
+            pass
+        finally:
+            answers.cancel()
+            writer.close()
+            there[1].close()
+
+
+async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(1 << 16):
+        writer.write(data)
+    writer.close()
+
+
+@asynccontextmanager
+async def wire(url: str, folder: Path) -> AsyncIterator[tuple[Wire, str]]:
+    """Yield a wire to the server at `url` and the URL that leads through it."""
+    wire = Wire(url)
+    server = await asyncio.start_unix_server(wire.serve, folder / f".s.PGSQL.{_PORT}")
+    try:
+        yield wire, urlunsplit(urlsplit(url)._replace(query=f"host={folder}&port={_PORT}"))
+    finally:
+        server.close()
