@@ -1,0 +1,269 @@
+"""Every setting, with its default, its bounds and its meaning."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from monitor.config.address import redact_url
+from monitor.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+KNOWN_PROGRAMS = ("pumpfun", "pumpswap", "raydium_launchpad", "raydium_cpmm", "raydium_amm_v4")
+MIB = 1 << 20
+
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+_SECRET = {"secret": True}
+
+
+def _doc(text: str, *, secret: bool = False) -> Meta:
+    return Meta(description=text, extra=_SECRET if secret else None)
+
+
+def _hidden(self: msgspec.Struct) -> str:
+    """Return a representation without secrets, for the pieces that hold some."""
+    fields = ((key, getattr(self, key)) for key in self.__struct_fields__)
+    inner = (
+        f"{key}={redact_url(value)!r}" if key.endswith("url") and value else f"{key}={value!r}" for key, value in fields
+    )
+    return f"{type(self).__name__}({', '.join(inner)})"
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True):
+    """The Solana node to follow. Without addresses `run` follows the built-in simulator."""
+
+    ws_url: Annotated[str | None, _doc("Websocket address, ws:// or wss://", secret=True)] = None
+    http_url: Annotated[str | None, _doc("HTTP address for whatever the websocket cannot tell", secret=True)] = None
+    feed: Annotated[
+        Literal["logs", "blocks"],
+        _doc("`logs`: log lines per program, any node; `blocks`: whole blocks, for a node with block subscriptions"),
+    ] = "logs"
+    commitment: Annotated[Literal["confirmed", "finalized"], _doc("How sure a transaction must be to be told")] = (
+        "confirmed"
+    )
+    stall_timeout_s: Annotated[Seconds, _doc("Reconnect when nothing came for so long")] = 20.0
+    max_frame_bytes: Annotated[int, Meta(ge=32 * MIB, le=1024 * MIB), _doc("Largest message taken; a block is big")] = (
+        64 * MIB
+    )
+
+    __repr__ = _hidden
+
+
+class Fetch(msgspec.Struct, frozen=True, kw_only=True):
+    """Single transactions and accounts asked of `node.http_url`."""
+
+    rate_per_s: Annotated[float, Meta(gt=0, le=10_000), _doc("Requests a second at most")] = 10.0
+    concurrency: Annotated[int, Meta(ge=1, le=256), _doc("Requests under way at most")] = 4
+    give_up_after_s: Annotated[
+        Seconds, _doc("How long a transaction is looked for before it is recorded as a hole")
+    ] = 60.0
+
+
+class Pumpswap(msgspec.Struct, frozen=True, kw_only=True):
+    """Pools of PumpSwap."""
+
+    pools: Annotated[
+        Literal["launched", "all"], _doc("Store pools of tokens that a followed launchpad made, or every pool")
+    ] = "launched"
+
+
+class Database(msgspec.Struct, frozen=True, kw_only=True):
+    """PostgreSQL 15 or later. Without an address an embedded one is started."""
+
+    url: Annotated[str | None, _doc("postgresql://user:password@host/database", secret=True)] = None
+    connect_timeout_s: Annotated[Seconds, _doc("How long to wait for a connection")] = 10.0
+    command_timeout_s: Annotated[Seconds, _doc("How long to wait for one statement")] = 60.0
+
+    __repr__ = _hidden
+
+
+class RedisServer(msgspec.Struct, frozen=True, kw_only=True):
+    """Redis 7 or Valkey 8 and later. Without an address an embedded one is started."""
+
+    url: Annotated[str | None, _doc("redis://, rediss:// or unix:// address", secret=True)] = None
+    timeout_s: Annotated[Seconds, _doc("How long to wait for an answer before announcements are dropped")] = 2.0
+
+    __repr__ = _hidden
+
+
+class Embedded(msgspec.Struct, frozen=True, kw_only=True):
+    """Servers that come with the program, for machines without their own."""
+
+    state_dir: Annotated[
+        str | None, _doc("Where they keep their data; default $STATE_DIRECTORY, else below the home directory")
+    ] = None
+
+
+class Store(msgspec.Struct, frozen=True, kw_only=True):
+    """Writing to the database."""
+
+    batch_max_rows: Annotated[int, Meta(ge=1, le=100_000), _doc("Most facts in one commit")] = 5_000
+    known_pools: Annotated[int, Meta(ge=0, le=5_000_000), _doc("Pools loaded into memory at start")] = 200_000
+
+
+class Announce(msgspec.Struct, frozen=True, kw_only=True):
+    """Live announcements in Redis."""
+
+    stream_max_len: Annotated[
+        int, Meta(ge=1, le=10_000_000), _doc("About how many entries stream `launches` keeps")
+    ] = 10_000
+
+
+class Logging(msgspec.Struct, frozen=True, kw_only=True):
+    """The daemon's own log, on standard error."""
+
+    level: Annotated[Literal["debug", "info", "warning", "error"], _doc("Least severe level that is written")] = "info"
+    format: Annotated[Literal["auto", "console", "json"], _doc("`auto`: for people on a terminal, JSON otherwise")] = (
+        "auto"
+    )
+
+
+class Monitoring(msgspec.Struct, frozen=True, kw_only=True):
+    """Prometheus metrics."""
+
+    listen: Annotated[
+        str | None, _doc("host:port of the metrics page; port 0 takes a free one, empty turns it off")
+    ] = "127.0.0.1:9464"
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that can be set."""
+
+    programs: Annotated[tuple[str, ...], _doc(f"Programs to follow, of {', '.join(KNOWN_PROGRAMS)}")] = (
+        "pumpfun",
+        "pumpswap",
+        "raydium_launchpad",
+    )
+    start: Annotated[
+        str,
+        _doc("Where to begin: `progress` (where it stopped), `now`, `slot N`, or a time ago such as `10m`, `2h`"),
+    ] = "progress"
+    idl_dir: Annotated[str | None, _doc("Folder of IDL files that replace the program's own")] = None
+    stop_deadline_s: Annotated[Seconds, _doc("How long the last batch may take when the daemon stops")] = 30.0
+    node: Node = Node()
+    fetch: Fetch = Fetch()
+    pumpswap: Pumpswap = Pumpswap()
+    database: Database = Database()
+    redis: RedisServer = RedisServer()
+    embedded: Embedded = Embedded()
+    store: Store = Store()
+    announce: Announce = Announce()
+    log: Logging = Logging()
+    metrics: Monitoring = Monitoring()
+
+    def show(self) -> str:
+        """Return the configuration as TOML, secrets hidden."""
+        lines: list[str] = []
+        section = ""
+        for key in keys():
+            if key.section != section:
+                section = key.section
+                lines += ["", f"[{section}]"]
+            value = key.of(self)
+            shown = toml_value(redact_url(value) if key.secret and value else value)
+            lines.append(f"{key.key} = {shown}" if shown else f"# {key.key} is not set")
+        return "\n".join(lines) + "\n"
+
+
+class Key(NamedTuple):
+    """One setting: its table ("" at the top), its key there, and its annotated type."""
+
+    section: str
+    key: str
+    kind: Any
+
+    @property
+    def name(self) -> str:
+        """Return "section.key", or "key" at the top."""
+        return f"{self.section}.{self.key}" if self.section else self.key
+
+    @property
+    def metas(self) -> list[Meta]:
+        """Return bounds and description."""
+        return [item for item in get_args(self.kind)[1:] if isinstance(item, Meta)]
+
+    @property
+    def description(self) -> str:
+        """Return its meaning."""
+        return next((meta.description for meta in reversed(self.metas) if meta.description), "")
+
+    @property
+    def secret(self) -> bool:
+        """Tell whether its value may hold a password or a key."""
+        return any(meta.extra == _SECRET for meta in self.metas)
+
+    @property
+    def allowed(self) -> str:
+        """Return in words what it may be set to."""
+        kind = get_args(self.kind)[0]
+        least = next((f"from {meta.ge} " for meta in self.metas if meta.ge is not None), "")
+        above = next((f"above {meta.gt} " for meta in self.metas if meta.gt is not None), "")
+        most = next((f"up to {meta.le}" for meta in self.metas if meta.le is not None), "")
+        if get_origin(kind) is Literal:
+            return "one of " + ", ".join(get_args(kind))
+        if kind in (int, float):
+            return f"a {'whole ' if kind is int else ''}number {least}{above}{most}".rstrip()
+        return "a list of texts" if get_origin(kind) is tuple else "text"
+
+    def of(self, config: Config) -> Any:
+        """Return its value."""
+        return getattr(getattr(config, self.section) if self.section else config, self.key)
+
+
+def keys() -> Iterator[Key]:
+    """Yield every setting, those at the top first."""
+    sections: list[tuple[str, Any]] = []
+    for key, kind in get_type_hints(Config, include_extras=True).items():
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+            sections.append((key, kind))
+        else:
+            yield Key("", key, kind)
+    for section, struct in sections:
+        for key, kind in get_type_hints(struct, include_extras=True).items():
+            yield Key(section, key, kind)
+
+
+def toml_value(value: Any) -> str:
+    """Return a value as TOML, "" for None."""
+    match value:
+        case None:
+            return ""
+        case tuple():
+            return "[" + ", ".join(toml_value(item) for item in value) + "]"
+        case str():
+            return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        case float():
+            return f"{value:g}"
+        case _:
+            return str(value)
+
+
+class Start(msgspec.Struct, frozen=True):
+    """Where to begin: `slot` N, `ago_s` seconds ago, else `progress` or `now`."""
+
+    kind: Literal["progress", "now", "slot", "ago"]
+    slot: int = 0
+    ago_s: int = 0
+
+
+def parse_start(text: str) -> Start:
+    """
+    Read a `start` setting.
+
+    Raises:
+        ConfigError: If it is none of `progress`, `now`, `slot N`, or a time such as `90s`, `10m`, `2h`, `1d` (ago).
+    """
+    if text == "progress":
+        return Start("progress")
+    if text == "now":
+        return Start("now")
+    if found := re.fullmatch(r"slot[ :=]?(\d{1,18})", text):
+        return Start("slot", slot=int(found[1]))
+    if found := re.fullmatch(r"(?:ago[ :=]?)?(\d{1,6})([smhd])(?: ago)?", text):
+        return Start("ago", ago_s=int(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[found[2]])
+    raise ConfigError(f"start {text!r} is not understood", mend="give progress, now, slot N, or a time ago such as 10m")
