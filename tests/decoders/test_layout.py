@@ -207,6 +207,7 @@ HUGE = b"\xff\xff\xff\xff"
     ("field", "junk", "reason"),
     [
         ("open", b"\2" + bytes(200), "out of range"),
+        ("open", b"\2" + bytes(20), "out of range"),
         ("mood", b"\2" + bytes(200), "out of range"),
         ("moods", HUGE + bytes(100), "a vec says 4294967295 items, 100 bytes are left"),
         ("moods", b"\1\0\0\0\2" + bytes(50), "out of range"),

@@ -16,6 +16,7 @@ from tests.decoders.built import ALL, RAW, ROUTER, SIGNATURE, SLOT, TIME_S, Call
 if TYPE_CHECKING:
     from decoders.core.types import Fact
 
+HUGE = b"\xff" * 4
 PUMP, SWAP, LAB = (RAW[name] for name in ("pumpfun", "pumpswap", "raydium_launchpad"))
 
 
@@ -179,6 +180,37 @@ class TestFaults:
             (7, 1 if event == "TradeEvent" else 0),
             (8, 2 if event == "TradeEvent" else 1),
         ]
+
+    @pytest.mark.parametrize(
+        ("name", "data", "reason"),
+        [
+            (
+                "pumpfun",
+                PUMP.discriminators["events"]["CreateEvent"] + HUGE + b"x" * 200,
+                "a length says 4294967295 bytes",
+            ),
+            (
+                "pumpfun",
+                PUMP.event("CreateEvent").replace(bytes(12), b"\1\0\0\0\xff" + bytes(8), 1),
+                "invalid start byte",
+            ),
+            (
+                "pumpfun",
+                PUMP.event("TradeEvent")[: 8 + 32 + 16] + b"\2" + bytes(400),
+                "a bool or enum tag is out of range",
+            ),
+            ("pumpfun", PUMP.event("TradeEvent")[: 258 + 4 + 1 + 32] + HUGE + bytes(90), "a vec says 4294967295 items"),
+            ("raydium_launchpad", LAB.event("TradeEvent")[:-2] + b"\3\0", "a bool or enum tag is out of range"),
+            ("raydium_launchpad", LAB.event("PoolCreateEvent")[: 8 + 96 + 13] + b"\3" + bytes(60), "an enum's tag"),
+        ],
+        ids=["4 GB of text", "no UTF-8", "bool 2", "vec of 2^32", "enum 3", "variant 3"],
+    )
+    def test_hostile(self, name: str, data: bytes, reason: str) -> None:
+        """Lengths, tags and text that lie make a fault, at once and without taking memory."""
+        (fault,) = facts(Call(RAW[name].address, b"", (), (Event(data),)))
+        assert isinstance(fault, Fault)
+        assert reason in fault.reason
+        assert fault.payload == data
 
     def test_no_base64(self) -> None:
         """A log line of a followed program that is no base64 is kept as its text."""
