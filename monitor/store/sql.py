@@ -164,6 +164,6 @@ UPDATE holes SET filled_at = now(), filled_by = $1 WHERE filled_at IS NULL AND (
 """
 INSERT_BATCH = """
 INSERT INTO batches (batch_no, batch_id, facts, stored, upgraded, duplicates, refused, first_time, last_time)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (batch_id) DO NOTHING
 """
 FIND_BATCH = "SELECT TRUE FROM batches WHERE batch_id = $1"

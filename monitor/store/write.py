@@ -78,7 +78,7 @@ class Writer:
         The transaction is left open when this returns; it is rolled back, or the connection ended, when it raises.
         """
         refused: dict[int, str] = {}
-        look_first = self._look_first
+        look_first, looked_for_partitions = self._look_first, False
         while True:
             try:
                 return await self._try(connection, batch, refused, look_first=look_first)
@@ -89,8 +89,10 @@ class Writer:
             except REFUSALS as error:
                 if not is_refusal(error):
                     raise
-                if isinstance(error, asyncpg.CheckViolationError) and _NO_PARTITION in str(error):
-                    self._forget_partitions(error)
+                if self._partitions is not None and _NO_PARTITION in str(error) and not looked_for_partitions:
+                    # Somebody dropped a partition: find out which there are.
+                    looked_for_partitions = True
+                    self._partitions.forget()
                     continue
                 found = await self._find_refused(connection, batch, refused)
                 if not found:
@@ -106,12 +108,6 @@ class Writer:
             self._markets.set(market, ids)
         self._look_first = attempt.collided
         return attempt.written
-
-    def _forget_partitions(self, error: Exception) -> None:
-        """Somebody dropped a partition: find out which there are."""
-        if self._partitions is None:
-            raise error
-        self._partitions.forget()
 
     async def _try(
         self, connection: asyncpg.Connection, batch: Batch, refused: Mapping[int, str], *, look_first: bool

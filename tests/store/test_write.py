@@ -97,6 +97,14 @@ async def test_the_same_batch_again_changes_nothing(store: Store, sql: asyncpg.C
     assert await sql.fetchval("SELECT count(*) FROM faults") == 1
 
 
+async def test_a_committed_batch_may_be_repeated(store: Store, sql: asyncpg.Connection) -> None:
+    """Its facts are duplicates then, and its commit stays the one it was."""
+    batch = Batch(copies(3))
+    first = await store.write(batch)
+    assert len((await store.write(batch)).duplicates) == 3
+    assert await sql.fetch("SELECT batch_no, stored FROM batches") == [(first.batch_no, 3)]
+
+
 async def test_what_is_in_the_table_but_not_in_memory_is_a_duplicate(store: Store) -> None:
     """After a restart the table itself tells what is new, and says so in order."""
     await store.write(Batch(copies(10)))
