@@ -24,7 +24,7 @@ class ServiceManager:
         self._address = "\0" + path[1:] if path.startswith("@") else path
         mine = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         period = environ.get("WATCHDOG_USEC", "")
-        self.watchdog_s = int(period) / 1e6 if mine and period.isdigit() else None
+        self.watchdog_s = int(period) / 1e6 if mine and period.isdigit() and int(period) else None
         """Seconds within which `alive` must be called; None: no watchdog."""
 
     def ready(self) -> None:
@@ -49,7 +49,7 @@ class ServiceManager:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
                 sender.setblocking(False)
-                sender.sendto(message.encode(), self._address)
+                sender.sendto(message.encode(errors="replace"), self._address)
         except OSError:
             # A manager that cannot be told must not end the daemon; its own timeouts tell what it missed.
             return
