@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 import msgspec
 import redis.asyncio as redis_client
@@ -19,11 +19,23 @@ if TYPE_CHECKING:
 
 Shown = dict[str, Any]
 
+# Entries of the stream that are read at the start: all that it keeps, unless it is configured to keep more.
+LEARNED = 10_000
 _WAITING = 10_000
 _BLOCK_MS = 5_000
 _AT_ONCE = 1_000
 _CONNECT_TIMEOUT_S = 5.0
 _ERRORS = (redis_errors.RedisError, OSError)
+
+
+class Audience(Protocol):
+    """Who is shown things."""
+
+    def learn(self, fact: Shown, /) -> None:
+        """Take note of something without showing it."""
+
+    def show(self, fact: Shown, /) -> None:
+        """Show it."""
 
 
 class Wanted(NamedTuple):
@@ -50,6 +62,18 @@ async def connect(url: str) -> redis_client.Redis:
         await client.aclose()
         raise _unavailable(url, error) from error
     return client
+
+
+async def catch_up(client: redis_client.Redis, last: int, audience: Audience) -> None:
+    """
+    Show the `last` entries of the stream, and learn those before them: trades do not name their tokens.
+
+    Raises:
+        RedisUnavailable: If Redis went away.
+    """
+    known = await latest(client, LEARNED)
+    for number, shown in enumerate(known):
+        (audience.learn if number < len(known) - last else audience.show)(shown)
 
 
 async def latest(client: redis_client.Redis, count: int) -> list[Shown]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from monitor import log
-from monitor.cli import decode, simulate, tail, units, version
+from monitor.cli import captures, checks, daemon, database, decode, simulate, status, tail, units, version
 
 _HELP = """
 Follow Solana launchpads: every launch, trade and graduation becomes a row in PostgreSQL.
@@ -29,8 +29,15 @@ def _root() -> None:
     log.setup("warning", "auto")
 
 
-app.command("decode")(decode.decode)
+app.command("run")(daemon.run)
+app.command("ingest")(daemon.ingest)
 app.command("tail")(tail.tail)
+app.command("decode")(decode.decode)
+app.command("record")(captures.record)
+app.command("replay")(captures.replay)
+app.command("status")(status.status)
+app.command("migrate")(database.migrate)
+app.command("check-config")(checks.check_config)
 app.command("simulate")(simulate.simulate)
 app.command("install-units")(units.install_units)
 app.command("version")(version.version)

@@ -17,8 +17,8 @@ from monitor.pipeline.pending import Pending, key_of
 from monitor.pipeline.pools import PoolMap
 from monitor.sources.client import ClientLimits, RpcClient
 from monitor.sources.endpoint import Endpoint
-from monitor.sources.fetch import Fetcher
-from monitor.sources.live import Following, blocks_source, logs_source
+from monitor.sources.fetch import AnswerTap, Fetcher
+from monitor.sources.live import Following, Tap, blocks_source, logs_source
 from monitor.sources.session import Limits
 
 if TYPE_CHECKING:
@@ -28,13 +28,16 @@ if TYPE_CHECKING:
     from decoders.core.types import Fact
     from monitor.config import Config
     from monitor.pipeline.decode import Durable
-    from monitor.sources.capture import Recorder
     from monitor.sources.live import LiveSource
     from monitor.sources.notices import Notice
 
 _WIRE_NOTICES = 10_000
 _REMEMBERED = 20_000
 _FAIR = 64
+
+
+class Taps(Tap, AnswerTap, Protocol):
+    """Who hears word by word what a node says, and what it answers."""
 
 
 class Sources(NamedTuple):
@@ -58,7 +61,7 @@ def endpoints(config: Config) -> tuple[Endpoint, Endpoint]:
 
 
 @asynccontextmanager
-async def opened(config: Config, programs: frozenset[str], tap: Recorder | None = None) -> AsyncGenerator[Sources]:
+async def opened(config: Config, programs: frozenset[str], tap: Taps | None = None) -> AsyncGenerator[Sources]:
     """Make the sources that the configuration asks for. `tap` records what they hear."""
     ws, http = endpoints(config)
     node = config.node
@@ -80,7 +83,7 @@ class Audience(Protocol):
         """A token has so many decimals."""
 
 
-async def follow(config: Config, registry: Registry, audience: Audience) -> None:
+async def follow(config: Config, registry: Registry, audience: Audience, tap: Taps | None = None) -> None:
     """
     Show launches, trades, completions and graduations of a node as they happen, each once, for ever.
 
@@ -90,7 +93,7 @@ async def follow(config: Config, registry: Registry, audience: Audience) -> None
     wire: Channel[Notice] = Channel(_WIRE_NOTICES, "wire")
     gate = None if config.pumpswap.pools == "all" else Gate()
     told = _Told()
-    async with opened(config, registry.followed) as sources, asyncio.TaskGroup() as tasks:
+    async with opened(config, registry.followed, tap) as sources, asyncio.TaskGroup() as tasks:
         for source in sources:
             tasks.create_task(source.run(wire))
         decoding = Decoding(registry, PoolMap(), Feeds({}), Pending(), sources.fetcher, Ledger(), asyncio.Event())

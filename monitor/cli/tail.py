@@ -8,9 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from decoders.core.types import Fact
-from monitor import embedded
 from monitor.app import registry_of
-from monitor.cli import announced, node
+from monitor.cli import announced, node, servers
 from monitor.cli.loop import until_stopped
 from monitor.cli.options import ConfigFile, NodeAddress, read_config
 from monitor.cli.say import complain
@@ -19,8 +18,6 @@ from monitor.config import Config, state_dir
 from monitor.errors import RedisUnavailable
 from monitor.present import fact_json
 
-# Enough launches to know the names of what is traded.
-_LEARNED = 10_000
 _RETRY_S = 2.0
 
 
@@ -96,7 +93,8 @@ def tail(
     kind: Annotated[list[Kind] | None, typer.Option(help="Only this; give it again for more.")] = None,
     mint: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Only this token.")] = None,
     last: Annotated[
-        int, typer.Option(min=0, max=_LEARNED, metavar="N", help="Begin with the last N launches and graduations.")
+        int,
+        typer.Option(min=0, max=announced.LEARNED, metavar="N", help="Begin with the last N launches and graduations."),
     ] = 0,
     count: Annotated[int | None, typer.Option(min=1, metavar="N", help="Stop after N lines.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
@@ -125,9 +123,7 @@ async def _announced(config: Config, chosen: Filter, last: int) -> None:
         try:
             client = await announced.connect(_redis_url(config))
             async with client:
-                known = await announced.latest(client, _LEARNED)
-                for number, shown in enumerate(known):
-                    (chosen.learn if was_there or number < len(known) - last else chosen.show)(shown)
+                await announced.catch_up(client, 0 if was_there else last, chosen)
                 was_there = True
                 await announced.listen(client, wanted, chosen.show)
         except* RedisUnavailable as error:
@@ -138,13 +134,10 @@ async def _announced(config: Config, chosen: Filter, last: int) -> None:
 
 
 def _redis_url(config: Config) -> str:
-    if config.redis.url is not None:
-        return config.redis.url
-    folder = state_dir(config)
-    found = embedded.addresses(folder)
+    found = servers.find(config).redis_url
     if found is None:
         raise RedisUnavailable(
-            f"no daemon runs below {folder}",
+            f"no daemon with Redis is configured, and none runs below {state_dir(config)}",
             mend="start one (launch-monitor run), or follow a node itself (--endpoint mainnet)",
         )
-    return found.redis_url
+    return found

@@ -1,0 +1,114 @@
+"""`run` and `ingest`: the daemon itself, with everything that it needs or as one service among others."""
+
+import asyncio
+from typing import Annotated, Any
+
+import typer
+from msgspec.structs import replace
+
+from monitor import app, log
+from monitor.cli import announced, servers
+from monitor.cli.loop import finish
+from monitor.cli.options import ConfigFile, NodeAddress, StartAt, read_config
+from monitor.cli.say import complain, tell
+from monitor.cli.screen import Lines
+from monitor.config import Config, redact_url
+from monitor.errors import RedisUnavailable
+from simulator.run import Simulator, serve
+
+_SIMULATED_PER_S = 30.0
+# Launches, completions and graduations of before, printed so that a start does not face an empty screen.
+_LAST = 5
+_PATIENCE_S = 5.0
+
+
+def run(
+    endpoint: NodeAddress = None,
+    start: StartAt = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not print launches as they happen.")] = False,
+    config: ConfigFile = None,
+) -> None:
+    """
+    Follow a node into a database, with everything that takes: the one command for a laptop.
+
+    Without a configured database it brings PostgreSQL and Valkey of its own; without a node it follows a simulated
+    market, and says so. Launches and graduations are printed as they happen. Ctrl-C ends it in order.
+    """
+    settings = read_config(config, endpoint=endpoint, overrides={"start": start})
+    log.setup(settings.log.level, settings.log.format)
+    finish(_with_simulator(settings, quiet=quiet) if settings.node.ws_url is None else _run(settings, quiet=quiet))
+
+
+def ingest(endpoint: NodeAddress = None, start: StartAt = None, config: ConfigFile = None) -> None:
+    """
+    Follow a node into a database: the daemon alone, as a service manager runs it.
+
+    It needs a node (node.ws_url and node.http_url, or --endpoint), and a database that `migrate` has prepared.
+    """
+    settings = read_config(config, endpoint=endpoint, overrides={"start": start})
+    log.setup(settings.log.level, settings.log.format)
+    finish(app.run(settings))
+
+
+async def _with_simulator(config: Config, *, quiet: bool) -> None:
+    tell(
+        f"No node is configured: following the built-in simulator, {_SIMULATED_PER_S:g} made-up transactions a second."
+    )
+    tell("Follow the chain with: launch-monitor run --endpoint mainnet")
+    if config.database.url is not None:
+        complain(f"warning: made-up tokens go into {redact_url(config.database.url)}")
+    ready: asyncio.Future[Simulator] = asyncio.get_running_loop().create_future()
+    serving = asyncio.create_task(serve(rate=_SIMULATED_PER_S, ready=ready.set_result))
+    try:
+        first: set[asyncio.Future[Any]] = {serving, ready}
+        await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            await serving
+        await _run(_following(config, ready.result()), quiet=quiet)
+    finally:
+        serving.cancel()
+        await asyncio.wait({serving})
+
+
+def _following(config: Config, node: Simulator) -> Config:
+    """Return a configuration that follows a simulator: its market begins anew each time, so does what follows it."""
+    return replace(
+        config,
+        start="now",
+        node=replace(config.node, ws_url=node.ws_url, http_url=node.http_url),
+        embedded=replace(config.embedded, state_dir=str(servers.simulated_dir(config))),
+    )
+
+
+async def _run(config: Config, *, quiet: bool) -> None:
+    printing: list[asyncio.Task[None]] = []
+
+    def on_servers(found: app.Servers) -> None:
+        for line in found.connect_lines:
+            tell(f"look inside: {line}")
+        if config.metrics.listen and not config.metrics.listen.endswith(":0"):
+            tell(f"metrics: http://{config.metrics.listen}/metrics")
+        if found.redis_url is not None and not quiet:
+            printing.append(asyncio.create_task(_print_launches(found.redis_url)))
+
+    try:
+        await app.run(config, migrate=True, on_servers=on_servers)
+    finally:
+        for task in printing:
+            task.cancel()
+        await asyncio.gather(*printing, return_exceptions=True)
+
+
+async def _print_launches(url: str) -> None:
+    """Print what is announced, for ever. The daemon works without Redis too: that it is away is told, and no more."""
+    screen = Lines()
+    last = _LAST
+    while True:
+        try:
+            async with await announced.connect(url) as client:
+                await announced.catch_up(client, last, screen)
+                last = 0
+                await announced.listen(client, announced.Wanted(trades=False), screen.show)
+        except* RedisUnavailable as errors:
+            await asyncio.sleep(_PATIENCE_S)  # at a stop it goes first, which is nothing to talk about
+            complain(f"launches cannot be printed now: {errors.exceptions[0]}")
