@@ -334,7 +334,7 @@ async def run(config: Config, *, migrate: bool = False, on_servers: Callable[[Se
             meters.watch(pipeline.wire, pipeline.durable, pipeline.live)
             meters.feed(source.name, source.tally)
             meters.rpc(client.tally, lambda: len(fetcher))
-            stack.enter_context(serve(meters, config.metrics.listen))
+            await stack.enter_async_context(serve(meters, config.metrics.listen))
             async with asyncio.TaskGroup() as group:
                 beating = group.create_task(_beat(pipeline.health, manager))
                 try:

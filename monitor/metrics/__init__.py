@@ -1,0 +1,6 @@
+"""Every metric of the daemon, and the page where Prometheus reads them."""
+
+from monitor.metrics.meters import PREFIX, Meters
+from monitor.metrics.page import serve
+
+__all__ = ["PREFIX", "Meters", "serve"]
