@@ -8,7 +8,7 @@ import traceback
 
 import typer
 
-from monitor.cli.app import app
+from monitor.cli.app import build
 from monitor.cli.say import complain, explain
 from monitor.errors import EXIT_BUG, MonitorError, UsageError, exit_code, leaves
 
@@ -25,7 +25,8 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run a command and return its exit code: those of errors.py, 130 after Ctrl-C, 141 where nobody reads on."""
     try:
-        result = typer.main.get_command(app).main(arguments, prog_name="launch-monitor", standalone_mode=False)
+        named = next((word for word in arguments if not word.startswith("-")), None)
+        result = typer.main.get_command(build(named)).main(arguments, prog_name="launch-monitor", standalone_mode=False)
         sys.stdout.flush()
     except (BrokenPipeError, SystemExit):
         # typer and rich turn a broken pipe into SystemExit; nothing else here does that. What is still buffered has no
@@ -35,8 +36,9 @@ def run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _EXIT_INTERRUPTED
     except typer.TyperException as error:
-        complain(f"error: {error.format_message()}")
-        complain("  mend: see launch-monitor --help")
+        if error.format_message():  # else the help was shown
+            complain(f"error: {error.format_message()}")
+            complain("  mend: see launch-monitor --help, or the --help of the command")
         return UsageError.exit_code
     except Exception as error:  # noqa: BLE001 - the one place: a bug ends the process loudly
         return _failed(error)

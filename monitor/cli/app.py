@@ -1,43 +1,64 @@
-"""The commands under one name, and what becomes of their errors."""
+"""The commands under one name. Only the one that is called is imported: most of them need little of the program."""
 
-from __future__ import annotations
+import importlib
+from typing import Annotated
 
 import typer
 
-from monitor import log
-from monitor.cli import captures, checks, daemon, database, decode, simulate, status, tail, units, version
+from monitor.cli.say import installed, tell
 
 _HELP = """
 Follow Solana launchpads: every launch, trade and graduation becomes a row in PostgreSQL.
 
 `launch-monitor run` needs nothing else: it brings its own database and, without an endpoint, a simulated market.
 """
+# Command -> module and function, in the order of --help.
+COMMANDS = {
+    "run": "daemon.run",
+    "tail": "tail.tail",
+    "status": "status.status",
+    "decode": "decode.decode",
+    "record": "captures.record",
+    "replay": "captures.replay",
+    "ingest": "daemon.ingest",
+    "migrate": "database.migrate",
+    "check-config": "checks.check_config",
+    "install-units": "units.install_units",
+    "simulate": "simulate.simulate",
+    "version": "version.version",
+}
 
-app = typer.Typer(
-    name="launch-monitor",
-    help=_HELP,
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-)
+
+def build(only: str | None = None) -> typer.Typer:
+    """Return the command line, with every command, or with the one of that name if there is one."""
+    app = typer.Typer(
+        name="launch-monitor",
+        help=_HELP,
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode="markdown",
+        pretty_exceptions_enable=False,
+        callback=_root,
+    )
+    for name in [only] if only in COMMANDS else COMMANDS:
+        module, _, function = COMMANDS[name].partition(".")
+        app.command(name)(getattr(importlib.import_module(f"monitor.cli.{module}"), function))
+    return app
 
 
-@app.callback()
-def _root() -> None:
+def _tell_version(is_wanted: bool) -> None:
+    if is_wanted:
+        tell(f"launch-monitor {installed('launch-monitor')}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
     """Let commands speak for themselves: of the parts below them only what went wrong is logged."""
+    del version
+    from monitor import log  # noqa: PLC0415 - not for --help
+
     log.setup("warning", "auto")
-
-
-app.command("run")(daemon.run)
-app.command("ingest")(daemon.ingest)
-app.command("tail")(tail.tail)
-app.command("decode")(decode.decode)
-app.command("record")(captures.record)
-app.command("replay")(captures.replay)
-app.command("status")(status.status)
-app.command("migrate")(database.migrate)
-app.command("check-config")(checks.check_config)
-app.command("simulate")(simulate.simulate)
-app.command("install-units")(units.install_units)
-app.command("version")(version.version)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import sys
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,14 @@ def explain(error: BaseException) -> None:
         complain(f"error: {cause}")
         if mend:
             complain(f"  mend: {mend}")
+
+
+def installed(name: str) -> str:
+    """Return the version of an installed distribution."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def one_line(text: str, longest: int = _LONGEST) -> str:

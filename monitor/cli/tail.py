@@ -89,8 +89,14 @@ class Filter:
 
 def tail(
     endpoint: NodeAddress = None,
-    platform: Annotated[Platform | None, typer.Option(help="Only tokens of this launchpad.")] = None,
-    kind: Annotated[list[Kind] | None, typer.Option(help="Only this; give it again for more.")] = None,
+    platform: Annotated[
+        Platform | None,
+        typer.Option(metavar="NAME", help="Only tokens of this launchpad: pumpfun or raydium_launchpad."),
+    ] = None,
+    kind: Annotated[
+        list[Kind] | None,
+        typer.Option(metavar="KIND", help="Only this: launch, trade, complete or graduation. Give it again for more."),
+    ] = None,
     mint: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Only this token.")] = None,
     last: Annotated[
         int,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from monitor.cli.registry import load_registry
-from monitor.cli.say import tell
+from monitor.cli.say import installed, tell
 from monitor.data import data_dir
 
 if TYPE_CHECKING:
@@ -23,18 +22,11 @@ _LIBRARIES = (
 
 def version() -> None:
     """Print the versions of the program, of Python, of its libraries and of its IDL files."""
-    tell(f"launch-monitor {_installed('launch-monitor')}")
+    tell(f"launch-monitor {installed('launch-monitor')}")
     tell(f"Python {platform.python_version()}, {platform.platform()}")
-    tell("libraries: " + ", ".join(f"{name} {_installed(name)}" for name in _LIBRARIES))
+    tell("libraries: " + ", ".join(f"{name} {installed(name)}" for name in _LIBRARIES))
     for name, address, idl_version in _idls(load_registry()):
         tell(f"idl {name} {idl_version}, {address}")
-
-
-def _installed(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
 
 
 class _Metadata(msgspec.Struct):
