@@ -174,6 +174,8 @@ class Writer:
         if not cold:
             return World()
         world = await _load(connection, cold.values())
+        for _, fact in sorted({**cold, **dict(found.trade_facts())}.items()):
+            self._order(fact)  # numbers are given by arrival, whatever is looked at first
         for at, fact in cold.items():
             outcome = fold(world, fact, self._time(fact), self._order(fact))
             if not isinstance(fact, Trade):
