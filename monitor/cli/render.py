@@ -24,7 +24,6 @@ _BAR_CELLS = 8
 _SUBSCRIPTS = "₀₁₂₃₄₅₆₇₈₉"
 _PLAIN = str.maketrans(
     {"…": "~", _BLANK: "-", "→": ">", "░": ".", **dict.fromkeys(_EIGHTHS[1:4], "."), **dict.fromkeys(_EIGHTHS[4:], "#")}
-    | {digit: f"({number})" for number, digit in enumerate(_SUBSCRIPTS)}
 )
 _SEPARATOR = "  "
 _UNITS = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K"))
@@ -128,8 +127,9 @@ class Table:
     def _line(self, cells: Mapping[str, str], style: str) -> Text:
         line = Text(no_wrap=True, overflow="crop")
         for number, column in enumerate(self.columns):
-            text = _fit(cells[column.name], column)
+            text = cells[column.name]
             text = text.translate(_PLAIN).encode("ascii", "replace").decode() if self.is_ascii else text
+            text = _fit(text, column, "~" if self.is_ascii else "…")
             strong = style if column.name in ("event", "symbol") or style == "dim" else ""
             line.append((_SEPARATOR if number else "") + text, strong)
         line.rstrip()
@@ -142,10 +142,12 @@ class Table:
         return {
             "time": _clock(fact.get("time")),
             "event": _event(fact),
-            "platform": _PLATFORMS.get(fact["venue"], fact["venue"]),
+            "platform": _PLATFORMS.get(fact["venue"], clean(fact["venue"])),
             "symbol": clean(token.symbol) if token and token.symbol.strip() else short(fact.get("mint")),
             "age": _age(fact, token),
-            "price": _BLANK if price is None or quote is None else f"{small(price)} {quote.symbol}",
+            "price": _BLANK
+            if price is None or quote is None
+            else f"{small(price, is_ascii=self.is_ascii)} {quote.symbol}",
             "mkt cap": _market_cap(price, token, quote),
             "curve": _curve(fact),
             "amount": _amount(fact, quote),
@@ -183,8 +185,8 @@ def bar(share: float) -> str:
     return f"{cells:░<{_BAR_CELLS}} {int(share * 100):3d}%"
 
 
-def small(value: Decimal) -> str:
-    """Return a price in 4 digits, as traders read it: 0.0₆2834 has six zeros after the point."""
+def small(value: Decimal, *, is_ascii: bool = False) -> str:
+    """Return a price in 4 digits, as traders read it: 0.0₆2834 has six zeros after the point (ASCII: 2.834e-7)."""
     if value <= 0:
         return "0"
     exponent = value.adjusted()
@@ -192,6 +194,8 @@ def small(value: Decimal) -> str:
         return large(value)
     if exponent >= -3:
         return f"{value:.{3 - exponent}f}"
+    if is_ascii:
+        return f"{value:.3e}"
     digits = f"{value:.3e}".partition("e")[0].replace(".", "")
     zeros = -exponent - 1
     return "0.0" + "".join(_SUBSCRIPTS[int(digit)] for digit in str(zeros)) + digits
@@ -219,6 +223,7 @@ def clean(text: str, most: int = 64) -> str:
 
 def short(address: str | None) -> str:
     """Return the two ends of an address."""
+    address = clean(address or "")
     if not address:
         return _BLANK
     return address if len(address) <= 9 else f"{address[:4]}…{address[-4:]}"
@@ -232,9 +237,9 @@ def _width(columns: Sequence[Column]) -> int:
     return sum(column.width for column in columns) + len(_SEPARATOR) * (len(columns) - 1)
 
 
-def _fit(text: str, column: Column) -> str:
+def _fit(text: str, column: Column, ellipsis: str) -> str:
     if cell_len(text) > column.width:
-        return set_cell_size(text, column.width - 1) + "…"
+        return set_cell_size(text, column.width - 1) + ellipsis
     if column.right:
         return " " * (column.width - cell_len(text)) + text
     return set_cell_size(text, column.width)
@@ -294,7 +299,7 @@ def _market_cap(price: Decimal | None, token: Token | None, quote: Quote | None)
 def _curve(fact: Mapping[str, Any]) -> str:
     match fact:
         case {"fact": "graduation", "to_venue": venue}:
-            return f"→ {_PLATFORMS.get(venue, venue)}"
+            return f"→ {_PLATFORMS.get(venue, clean(venue))}"
         case {"fact": "launch"}:
             return bar(0.0)
         case {"fact": "curve_complete"}:
