@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from monitor.store.order import first_order
@@ -17,6 +18,7 @@ MARK, REAL, CURVE, VIRTUAL, LAST_TRADE = range(5)
 _GROUPS = 5
 _OF_TRADE = ((MARK, AT["mark_base"]), (REAL, AT["real_base"]), (CURVE, AT["curve_sold"]))
 _TIME = AT["block_time"]
+_BY_ORDER = itemgetter(ORDER)
 
 Change = tuple[int, Any, Any]
 """Order and one or two values."""
@@ -43,19 +45,16 @@ class Reserves:
 
     def trades(self, rows: Iterable[Row]) -> None:
         """Note what trades left behind."""
-        marks, reals, curves = (self._latest[group] for group, _ in _OF_TRADE)
-        mark_at, real_at, curve_at = (place for _, place in _OF_TRADE)
-        times = self._latest[LAST_TRADE]
+        by_pool: dict[int, list[Row]] = {}
         for row in rows:
-            pool_id, order = row[POOL_ID], row[ORDER]
-            for noted, place in ((marks, mark_at), (reals, real_at), (curves, curve_at)):
-                if row[place] is not None and row[place + 1] is not None:
-                    before = noted.get(pool_id)
-                    if before is None or order > before[0]:
-                        noted[pool_id] = (order, row[place], row[place + 1])
-            before = times.get(pool_id)
-            if before is None or order > before[0]:
-                times[pool_id] = (order, row[_TIME], None)
+            by_pool.setdefault(row[POOL_ID], []).append(row)
+        for pool_id, of_pool in by_pool.items():
+            of_pool.sort(key=_BY_ORDER, reverse=True)
+            self.offer(LAST_TRADE, pool_id, of_pool[0][ORDER], of_pool[0][_TIME], 0)
+            for group, place in _OF_TRADE:
+                told = next((row for row in of_pool if row[place] is not None and row[place + 1] is not None), None)
+                if told is not None:
+                    self.offer(group, pool_id, told[ORDER], told[place], told[place + 1])
 
     def columns(self) -> Sequence[Sequence[Any]]:
         """Return the pool ids, then order (-1: no change), first and second value of each group, column by column."""

@@ -82,7 +82,7 @@ def sort(facts: Sequence[Fact], times: Times, lately: Known, refused: Mapping[in
     """
     found = Sorted(facts, list(facts), [Outcome.DUPLICATE] * len(facts))
     for at, fact in enumerate(facts):
-        reason = refused.get(at) or _why_not(fact, times)
+        reason = (refused.get(at) if refused else None) or _why_not(fact, times)
         if isinstance(fact, Fault):
             found.faults[at] = ("fault", fact)
         elif isinstance(fact, Other) and not touches(fact):
@@ -112,10 +112,11 @@ def _why_not(fact: Fact, times: Times) -> str | None:
         return "block time is not known" if fact.block_time is None else "no block has this time"
     if not 0 <= fact.slot < SLOT_LIMIT:
         return "no block has this slot"
+    whole = True
     if isinstance(fact, Trade):
         whole = fact.mint is not None and fact.quote_mint is not None and fact.trader is not None
-    else:
-        whole = not isinstance(fact, Launch | CurveComplete) or (fact.mint is not None and fact.quote_mint is not None)
+    elif isinstance(fact, Launch | CurveComplete):
+        whole = fact.mint is not None and fact.quote_mint is not None
     return None if whole else "mint, quote mint or trader is not known"
 
 
