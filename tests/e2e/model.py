@@ -8,8 +8,8 @@ amounts mean is in docs/SCHEMA.md.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from solders.pubkey import Pubkey
@@ -18,6 +18,8 @@ from tests import mainnet
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from tests.e2e.said import Said
 
 Values = dict[str, Any]
 
@@ -59,15 +61,18 @@ SWAP_CREATE_POOL = (bytes.fromhex("b1310cd2a076a774"), """
     timestamp:i64 index:u16 creator:key base_mint:key quote_mint:key base_decimals:u8 quote_decimals:u8 base_in:u64
     quote_in:u64 pool_base:u64 pool_quote:u64 minimum:u64 liquidity:u64 lp_out:u64 bump:u8 pool:key
 """)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Said:
-    """An event in a transaction: who said it, and its bytes with the discriminator."""
-
-    signature: str
-    program: str
-    data: bytes
+LAB_CREATE = (
+    bytes.fromhex("97d7e20976a173ae"),
+    "pool:key creator:key config:key decimals:u8 name:text symbol:text uri:text",
+)
+_LAB_TRADE = """
+    pool:key for_sale:u64 virtual_base:u64 virtual_quote:u64 base_before:u64 quote_before:u64 base_after:u64
+    quote_after:u64 amount_in:u64 amount_out:u64 protocol_fee:u64 platform_fee:u64
+"""
+LAB_TRADES = {
+    138: (bytes.fromhex("bddb7fd34ee661ee"), _LAB_TRADE + "share_fee:u64 direction:u8"),
+    147: (bytes.fromhex("bddb7fd34ee661ee"), _LAB_TRADE + "creator_fee:u64 share_fee:u64 direction:u8"),
+}
 
 
 def read(data: bytes, layout: tuple[bytes, str]) -> Values | None:
@@ -101,7 +106,7 @@ def _take(data: bytes, at: int, kind: str) -> tuple[Any, int]:
 
 def trades(said: Sequence[Said], pools: Mapping[str, tuple[str, str]]) -> list[Values]:
     """
-    Return the rows of `transactions` that events make (columns of TRADES), in their order.
+    Return the rows of `transactions` that events make (columns of TRADES), in their order on each pool.
 
     Args:
         pools: Mint and quote mint of PumpSwap pools by address.
@@ -114,7 +119,8 @@ def trades(said: Sequence[Said], pools: Mapping[str, tuple[str, str]]) -> list[V
             key = (event.signature, row["venue"], row["event"])
             counts[key] = counts.get(key, -1) + 1
             rows.append({"signature": event.signature, "nth": counts[key], **row})
-    return rows
+    # Transactions of one slot are in order where they touch the same pool: nothing else matters, and logs tell no more.
+    return sorted(rows, key=itemgetter("pool"))
 
 
 def _trade(event: Said, pools: Mapping[str, tuple[str, str]]) -> Values | None:
@@ -122,7 +128,7 @@ def _trade(event: Said, pools: Mapping[str, tuple[str, str]]) -> Values | None:
         return _pump_trade(event.data)
     if event.program == mainnet.PUMPSWAP:
         return _swap(event.data, pools)
-    return None
+    return _lab_trade(event)
 
 
 def _pump_trade(data: bytes) -> Values | None:
@@ -188,26 +194,54 @@ def _swap(data: bytes, pools: Mapping[str, tuple[str, str]]) -> Values | None:
     }
 
 
+def _lab_trade(event: Said) -> Values | None:
+    values = read(event.data, LAB_TRADES[len(event.data)]) if len(event.data) in LAB_TRADES else None
+    if values is None or event.block_time is None:
+        return None
+    is_buy = values["direction"] == 0
+    return {
+        "venue": "raydium_launchpad",
+        "event": "TradeEvent",
+        "block_time": at(event.block_time),
+        "mint": event.accounts[9],
+        "pool": values["pool"],
+        "quote_mint": event.accounts[10],
+        "side": "buy" if is_buy else "sell",
+        "trader": event.accounts[0],
+        "base_amount": abs(values["base_after"] - values["base_before"]),
+        "quote_amount": abs(values["quote_after"] - values["quote_before"]),
+        "user_quote_amount": values["amount_in" if is_buy else "amount_out"],
+        "mark_base": values["virtual_base"] - values["base_after"],
+        "mark_quote": values["virtual_quote"] + values["quote_after"],
+        "protocol_fee": values["protocol_fee"],
+        "creator_fee": values.get("creator_fee"),
+        "lp_fee": None,
+    }
+
+
 def launches(said: Sequence[Said]) -> list[Values]:
-    """Return the members of `tokens` that Pump.fun's creations make (columns of LAUNCHES)."""
-    rows = []
-    for event in said:
-        values = read(event.data, PUMP_CREATE) if event.program == mainnet.PUMPFUN else None
+    """Return the members of `tokens` that creations make (columns of LAUNCHES)."""
+    return [row for event in said if (row := _launch(event)) is not None]
+
+
+def _launch(event: Said) -> Values | None:
+    if event.program == mainnet.PUMPFUN:
+        values = read(event.data, PUMP_CREATE)
         if values is not None:
-            rows.append(
-                {
-                    "mint": values["mint"],
-                    "platform": "pumpfun",
-                    "name": values["name"],
-                    "symbol": values["symbol"],
-                    "uri": values["uri"],
-                    "creator": values["creator"],
-                    "launched_at": at(values["timestamp"]),
-                    "launch_signature": event.signature,
-                    "curve": values["bonding_curve"],
-                }
-            )
-    return rows
+            values |= {"platform": "pumpfun", "time": values["timestamp"], "pool": values["bonding_curve"]}
+    else:
+        values = read(event.data, LAB_CREATE)
+        if values is not None:
+            values |= {"platform": "raydium_launchpad", "time": event.block_time, "mint": event.accounts[6]}
+    if values is None:
+        return None
+    named = ("mint", "platform", "name", "symbol", "uri", "creator")
+    return {
+        **{name: values[name] for name in named},
+        "launched_at": at(values["time"]),
+        "launch_signature": event.signature,
+        "curve": values["pool"],
+    }
 
 
 def graduations(said: Sequence[Said]) -> list[Values]:
@@ -228,15 +262,30 @@ def graduations(said: Sequence[Said]) -> list[Values]:
     return rows
 
 
-def pools_of(said: Sequence[Said]) -> dict[str, tuple[str, str]]:
-    """Return mint and quote mint of the PumpSwap pools that events create; the mint is the side that is not SOL."""
-    found = {}
-    for event in said:
-        values = read(event.data, SWAP_CREATE_POOL) if event.program == mainnet.PUMPSWAP else None
-        if values is not None:
-            mints = values["base_mint"], values["quote_mint"]
-            found[values["pool"]] = mints if mints[0] != WSOL else (mints[1], mints[0])
-    return found
+def pools_created(said: Sequence[Said]) -> dict[str, tuple[str, str]]:
+    """Return mint and quote mint of PumpSwap pools that events create, but for those whose base is SOL."""
+    created = [read(event.data, SWAP_CREATE_POOL) for event in said if event.program == mainnet.PUMPSWAP]
+    return {
+        values["pool"]: (values["base_mint"], values["quote_mint"])
+        for values in created
+        if values is not None and values["base_mint"] != WSOL
+    }
+
+
+def completions(said: Sequence[Said]) -> list[Values]:
+    """Return the members of `tokens` that Pump.fun's completions make (columns of COMPLETIONS)."""
+    events = [(event, read(event.data, PUMP_COMPLETE)) for event in said if event.program == mainnet.PUMPFUN]
+    return [
+        {
+            "mint": values["mint"],
+            "completed_at": at(values["timestamp"]),
+            "completed_signature": event.signature,
+            "completed_by": values["user"],
+            "curve": values["bonding_curve"],
+        }
+        for event, values in events
+        if values is not None
+    ]
 
 
 def at(seconds: int) -> datetime:
@@ -252,7 +301,7 @@ TRADES = """
       JOIN mints b ON b.id = t.token_id
       JOIN mints q ON q.id = t.quote_id
       JOIN pools p ON p.id = t.pool_id
-     ORDER BY t.chain_order
+     ORDER BY p.address COLLATE "C", t.chain_order
 """
 LAUNCHES = """
     SELECT t.mint, t.platform, t.name, t.symbol, t.uri, t.creator, t.launched_at, t.launch_signature,
@@ -266,4 +315,10 @@ GRADUATIONS = """
       FROM tokens t JOIN pools c ON c.id = t.curve_id JOIN pools g ON g.id = t.graduation_pool_id
      WHERE t.graduated_at IS NOT NULL
      ORDER BY t.graduated_order
+"""
+COMPLETIONS = """
+    SELECT t.mint, t.completed_at, t.completed_signature, t.completed_by, c.address AS curve
+      FROM tokens t JOIN pools c ON c.id = t.curve_id
+     WHERE t.completed_at IS NOT NULL
+     ORDER BY t.completed_order
 """

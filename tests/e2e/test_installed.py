@@ -7,8 +7,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -19,24 +17,11 @@ from monitor.embedded import process
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
 FIRST_ROWS_S = 60
 
 pytestmark = [pytest.mark.ci, pytest.mark.slow]
-
-
-@pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the console script of a fresh environment that holds the wheel and the embedded servers."""
-    folder = tmp_path_factory.mktemp("installed")
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
-    subprocess.run(build, check=True, capture_output=True)
-    (wheel,) = folder.glob("*.whl")
-    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
-    pip = [str(folder / "venv/bin/pip"), "install", "--quiet", "--constraint", str(ROOT / "constraints.txt")]
-    subprocess.run([*pip, f"{wheel}[embedded]"], check=True)
-    return folder / "venv/bin/launch-monitor"
 
 
 def test_the_version_is_told_from_any_directory(program: Path) -> None:

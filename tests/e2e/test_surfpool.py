@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from base64 import b64decode
 from typing import TYPE_CHECKING
 
 import pytest
+from solders.pubkey import Pubkey
 
 from bench import recorded
 from decoders.core.registry import load
@@ -18,7 +21,8 @@ from monitor.sources.jobs import FetchTransaction, read_result, request_of
 from monitor.sources.live import Following, logs_source
 from monitor.sources.notices import FeedUp
 from tests import mainnet
-from tests.e2e import surfpool
+from tests.e2e import daemon, model, surfpool
+from tests.e2e.said import Said
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,3 +78,88 @@ async def transactions(heard: Channel[Notice], count: int) -> list[TxNotice]:
         if isinstance(notice, TxNotice):
             found.append(notice)
     return found
+
+
+async def test_events_said_again_on_the_runtime_become_rows(program: Path, database_url: str, tmp_path: Path) -> None:
+    """
+    Trades, launches, a completion and graduations are stored as their bytes say, once, in the order of the chain.
+
+    A pool that no event told of is looked up on the node. (LaunchLab has no place here: its events tell no time, and
+    this node's block times are wrong.)
+    """
+    mainnet.require()
+    accounts = json.loads((mainnet.FOLDER / "accounts" / "accounts.json").read_text())
+    [pool] = [account for account in accounts if account["name"] == "pumpswap_pool_boosted"]
+    events = [Said("", event.program, event.data) for event in recorded.events(frozenset(PROGRAMS))]
+    pools = model.pools_created(events) | {pool["address"]: mints_of(b64decode(pool["data_base64"]))}
+    groups = [*pairs(tellable(events, pools)), [completion(events), swap_creation(events)]]
+    begin = {"address": pool["address"], "owner": pool["owner"], "data": b64decode(pool["data_base64"]).hex()}
+    async with surfpool.run(tmp_path, PROGRAMS, [begin]) as node:
+        settings = {
+            "node.ws_url": node.ws_url,
+            "node.http_url": node.http_url,
+            "programs": "pumpfun,pumpswap",
+            "pumpswap.pools": "all",
+            "database.url": database_url,
+            "metrics.listen": "",
+            "start": "now",
+        }
+        await daemon.command(program, settings, "migrate")
+        async with daemon.commits(database_url) as commits:
+            async with daemon.ingest(program, tmp_path, settings):
+                said = [event for group in groups for event in await say(node, group)]
+                trades = model.trades(said, pools)
+                await commits.until("SELECT count(*) FROM transactions", len(trades).__le__)
+                wanted = len(model.graduations(said))
+                await commits.until("SELECT count(graduated_at) FROM tokens", wanted.__le__)
+            assert await commits.rows(model.TRADES) == trades
+            assert await commits.rows(model.LAUNCHES) == model.launches(said)
+            assert await commits.rows(model.GRADUATIONS) == model.graduations(said)
+            assert await commits.rows(model.COMPLETIONS) == model.completions(said)
+            assert await commits.rows("SELECT signature, reason FROM holes") == []
+            assert await commits.rows("SELECT signature, reason FROM faults") == []
+
+
+def tellable(events: list[Said], pools: dict[str, tuple[str, str]]) -> list[Said]:
+    """Return the events without trades on pools of which nothing is known; pools are opened before anyone trades."""
+    swaps = (model.SWAP_BUY, model.SWAP_SELL)
+    known = []
+    for event in events:
+        read = [values for swap in swaps if (values := model.read(event.data, swap)) is not None]
+        if event.program != mainnet.PUMPSWAP or not read or read[0]["pool"] in pools:
+            known.append(event)
+    return sorted(known, key=lambda event: not event.data.startswith(model.SWAP_CREATE_POOL[0]))
+
+
+def completion(events: list[Said]) -> Said:
+    """Return a CompleteEvent, which nobody recorded, for the first launch among the events."""
+    [launch, *_] = [values for event in events if (values := model.read(event.data, model.PUMP_CREATE)) is not None]
+    keys = b"".join(bytes(Pubkey.from_string(launch[name])) for name in ("user", "mint", "bonding_curve"))
+    data = model.PUMP_COMPLETE[0] + keys + (launch["timestamp"] + 60).to_bytes(8, "little")
+    return Said("", mainnet.PUMPFUN, data)
+
+
+def mints_of(pool: bytes) -> tuple[str, str]:
+    """Return base and quote mint of a PumpSwap Pool account (PROTOCOLS.md: after bump, index and creator)."""
+    return str(Pubkey(pool[43:75])), str(Pubkey(pool[75:107]))
+
+
+def swap_creation(events: list[Said]) -> Said:
+    """Return one CreatePoolEvent, so that a transaction may name both programs and be told twice."""
+    return next(event for event in events if event.data.startswith(model.SWAP_CREATE_POOL[0]))
+
+
+def pairs(events: list[Said]) -> list[list[Said]]:
+    """
+    Return the events in twos, as many as always fit into a transaction of 1,232 bytes, each of one program.
+
+    Of what one subscription tells the order is the node's; between two subscriptions there is none.
+    """
+    by_program = [[event for event in events if event.program == program] for program in PROGRAMS]
+    return [mine[at : at + 2] for mine in by_program for at in range(0, len(mine), 2)]
+
+
+async def say(node: surfpool.Node, group: list[Said]) -> list[Said]:
+    """Let one transaction say events; return them with its signature."""
+    signature = await node.say(*((event.program, event.data) for event in group))
+    return [Said(signature, event.program, event.data) for event in group]
