@@ -20,7 +20,9 @@ _RESTARTED = 1 << 16
 
 def exact_order(slot: int, index: int, position: int, nth: int) -> int:
     """Return the order of a fact whose place in the block (`index`) is known."""
-    return slot << 32 | EXACT | min(index, _INDEX_MAX) << 14 | min(position, _POSITION_MAX) << 4 | min(nth, _NTH_MAX)
+    if index > _INDEX_MAX or position > _POSITION_MAX or nth > _NTH_MAX:
+        index, position, nth = min(index, _INDEX_MAX), min(position, _POSITION_MAX), min(nth, _NTH_MAX)
+    return slot << 32 | EXACT | index << 14 | position << 4 | nth
 
 
 def arrival_order(slot: int, number: int, position: int, nth: int) -> int:

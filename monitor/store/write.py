@@ -115,8 +115,7 @@ class Writer:
         """Try the batch in a new transaction, left open on success."""
         found = sort(batch.facts, self._times, self._lately, refused)
         if self._partitions is not None:
-            times = {self._times.get(found.facts[at].block_time) for at in found.trades.values()}
-            await self._partitions.ensure(connection, [at for at in times if at is not None])
+            await self._partitions.ensure(connection, self._distinct_times(trade for _, trade in found.trade_facts()))
         batch_no = await self._next_batch_no(connection)
         try:
             await connection.execute("BEGIN")
@@ -174,8 +173,9 @@ class Writer:
         if not cold:
             return World()
         world = await _load(connection, cold.values())
-        for _, fact in sorted({**cold, **dict(found.trade_facts())}.items()):
-            self._order(fact)  # numbers are given by arrival, whatever is looked at first
+        unplaced = {at: fact for at, fact in (*cold.items(), *found.trade_facts()) if fact.index is None}
+        for at in sorted(unplaced):
+            self._order(unplaced[at])  # numbers are given by arrival, whatever is looked at first
         for at, fact in cold.items():
             outcome = fold(world, fact, self._time(fact), self._order(fact))
             if not isinstance(fact, Trade):
@@ -189,11 +189,14 @@ class Writer:
 
     def _rows(self, attempt: Attempt, markets: Mapping[int, Market]) -> dict[int, Row]:
         """Return the rows of the trades by place."""
-        ids, batch_no = attempt.markets, attempt.batch_no
-        return {
-            at: trade_row(trade, self._time(trade), self._order(trade), ids[markets[at]], batch_no)
-            for at, trade in attempt.sorted.trade_facts()
-        }
+        ids, batch_no, get_time, order_of = attempt.markets, attempt.batch_no, self._times.get, self._order
+        rows: dict[int, Row] = {}
+        for at, trade in attempt.sorted.trade_facts():
+            block_time = get_time(trade.block_time)
+            if block_time is None:
+                raise ValueError(f"sorted as storable without a time: {trade}")
+            rows[at] = trade_row(trade, block_time, order_of(trade), ids[markets[at]], batch_no)
+        return rows
 
     async def _stored(self, connection: asyncpg.Connection, rows: Sequence[Row]) -> dict[Row, Row]:
         """Return the rows that are in the table already, by their key."""
@@ -244,7 +247,7 @@ class Writer:
 
     async def _write_batch(self, connection: asyncpg.Connection, batch: Batch, attempt: Attempt) -> None:
         written = attempt.written
-        times = [at for fact in batch.facts if (at := self._times.get(fact.block_time)) is not None]
+        times = self._distinct_times(batch.facts)
         await connection.execute(
             sql.INSERT_BATCH,
             attempt.batch_no,
@@ -294,6 +297,10 @@ class Writer:
             numbers = await connection.fetch(sql.NEXT_BATCH_NUMBERS, _BATCH_NUMBERS_AHEAD)
             self._batch_numbers = [row[0] for row in reversed(numbers)]
         return self._batch_numbers.pop()
+
+    def _distinct_times(self, facts: Iterable[Fact]) -> list[datetime]:
+        times = (self._times.get(block_time) for block_time in {fact.block_time for fact in facts})
+        return [at for at in times if at is not None]
 
     def _time(self, fact: Fact) -> datetime:
         at = self._times.get(fact.block_time)
