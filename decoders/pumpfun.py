@@ -145,6 +145,7 @@ def _trade(layout: Layout, curve: Any) -> Say:
                 slot=notice.slot,
                 block_time=time,
                 index=notice.index,
+                arrival=notice.arrival,
                 position=site.position,
                 record=record,
                 platform=NAME,

@@ -210,6 +210,7 @@ def _graduation(idl: Idl, name: str, venue: str, places: dict[int, tuple[int, in
             slot=site.notice.slot,
             block_time=site.notice.block_time,
             index=site.notice.index,
+            arrival=site.notice.arrival,
             position=site.position,
             platform=NAME,
             mint=mint,

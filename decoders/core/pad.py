@@ -198,6 +198,7 @@ def facts_common(site: Site, record: Record | None, timestamp: int | None) -> di
         "slot": notice.slot,
         "block_time": notice.block_time if timestamp is None else timestamp,
         "index": notice.index,
+        "arrival": notice.arrival,
         "position": site.position,
         "record": record,
     }

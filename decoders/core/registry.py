@@ -244,6 +244,7 @@ class _Out:
                 slot=self.notice.slot,
                 block_time=self.notice.block_time,
                 index=self.notice.index,
+                arrival=self.notice.arrival,
                 position=event.position,
                 reason=reason,
                 payload=payload,

@@ -53,7 +53,8 @@ class TxNotice(msgspec.Struct, frozen=True, gc=False):
     One transaction as a source heard of it.
 
     `logs` None: the source carries no log lines. `invokes` None: it carries no instructions (a log notification), which
-    is different from (): a transaction in which no followed program ran. `index` is the place in the block.
+    is different from (): a transaction in which no followed program ran. `index` is the place in the block, `arrival`
+    (where that is not known) the place among the notices of its slot as they arrived, from 1.
     """
 
     signature: str
@@ -65,6 +66,7 @@ class TxNotice(msgspec.Struct, frozen=True, gc=False):
     block_time: int | None = None
     token_balances: tuple[TokenBalance, ...] = ()
     feed: str = ""
+    arrival: int | None = None
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
@@ -81,7 +83,8 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     `venue` is the decoder's name, `event` the IDL event (or the instruction where there is none), `nth` counts that
     name of that program in the transaction from 0 in execution order. `index`/`position` order facts inside a slot:
-    place of the transaction in its block (None: not known) and of the emitting instruction in its transaction.
+    place of the transaction in its block (None: not known, `arrival` is all there is) and of the emitting instruction
+    in its transaction.
     """
 
     kind: ClassVar[str] = ""
@@ -94,6 +97,7 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     block_time: int | None
     index: int | None
     position: int
+    arrival: int | None = None
     record: Record | None = None
     platform: str | None = None
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
+
+import msgspec
 
 from decoders.core.types import (
     CurveComplete,
@@ -19,12 +21,14 @@ from decoders.core.types import (
 from monitor.errors import Closed
 from monitor.pipeline.pending import key_of
 from monitor.sources.notices import (
+    HISTORY,
     AccountSeen,
     BlockSeen,
     EndOfInput,
     FeedDown,
     FeedUp,
     FetchGaveUp,
+    HoleFilled,
     SlotSeen,
 )
 from monitor.store.batch import Filled, Hole, Progress
@@ -49,6 +53,14 @@ Durable: TypeAlias = Fact | Progress | Hole | Filled
 _FAIR = 64
 
 
+@dataclass(frozen=True, slots=True)
+class _Filling:
+    """A hole whose transactions all came, and those among them that wait for something (they leave the set)."""
+
+    notice: HoleFilled
+    waiting: set[str]
+
+
 @dataclass(slots=True)
 class Decoding:
     """What the decode stage works with, and what it remembers between notices."""
@@ -61,9 +73,14 @@ class Decoding:
     ledger: Ledger
     subscribed: asyncio.Event
     """Set once a feed's subscriptions stand."""
+    _filling: list[_Filling] = field(default_factory=list)
 
     def take(self, notice: Notice) -> list[Durable]:
         """Return what a notice puts into the durable branch, in order."""
+        out = self._take(notice)
+        return [*out, *self._filled()] if self._filling else out
+
+    def _take(self, notice: Notice) -> list[Durable]:
         match notice:
             case TxNotice():
                 return self._transaction(notice)
@@ -84,13 +101,43 @@ class Decoding:
                 return self._account(notice)
             case FetchGaveUp(signature=signature, slot=slot, reason=reason):
                 waiting = self.pending.close(signature)
+                self._stays_open(signature)
                 return [] if waiting is None else [_hole(waiting.notice, reason)]
+            case HoleFilled():
+                self._filling.append(_Filling(notice, self._waiting_in(notice)))
+                return []
             case EndOfInput():
                 return []
 
     def drain(self) -> list[Durable]:
         """Return what is left at the end: transactions that still wait become holes."""
-        return [_hole(waiting.notice, "stopped_before_fetched") for waiting in self.pending.all()]
+        left = [waiting.notice for waiting in self.pending.all()]
+        for notice in left:
+            self.pending.close(notice.signature)
+            self._stays_open(notice.signature)
+        return [*(_hole(notice, "stopped_before_fetched") for notice in left), *self._filled()]
+
+    def _waiting_in(self, hole: HoleFilled) -> set[str]:
+        notices = (waiting.notice for waiting in self.pending.all())
+        return {
+            notice.signature
+            for notice in notices
+            if hole.first_slot <= notice.slot <= hole.last_slot or notice.signature == hole.signature
+        }
+
+    def _filled(self) -> list[Durable]:
+        """Return the holes of which nothing waits any more: what gave up meanwhile has a hole of its own."""
+        for filling in self._filling:
+            filling.waiting.intersection_update(
+                [signature for signature in filling.waiting if self.pending.get(signature) is not None]
+            )
+        done = [filling.notice for filling in self._filling if not filling.waiting]
+        self._filling = [filling for filling in self._filling if filling.waiting]
+        return [Filled(by=notice.by, hole_id=notice.hole_id) for notice in done]
+
+    def _stays_open(self, signature: str) -> None:
+        """A transaction that has a hole already would get no second one: that one is not filled."""
+        self._filling = [filling for filling in self._filling if filling.notice.signature != signature]
 
     def _progress(self, progress: Progress | None) -> list[Durable]:
         return [] if progress is None else [progress]
@@ -102,13 +149,16 @@ class Decoding:
             ledger.failed += 1
             self._satisfied(notice)
             return []
+        waiting = self.pending.get(notice.signature) if notice.invokes is not None else None
+        if waiting is not None and waiting.notice.arrival is not None:
+            notice = _in_feed_order(notice, waiting.notice)
         decoded = self.registry.decode(notice, self.pools)
         ledger.foreign += decoded.foreign
         if not decoded.facts and not decoded.needs and not decoded.partial:
             ledger.irrelevant += 1
         else:
             ledger.decoded += 1
-        if notice.invokes is not None and self.pending.get(notice.signature) is not None:
+        if waiting is not None:
             self._satisfied(notice)
         self._wants(notice, decoded)
         return self._tell(decoded.facts)
@@ -165,6 +215,15 @@ class Decoding:
         return [*facts]
 
 
+def _in_feed_order(whole: TxNotice, heard: TxNotice) -> TxNotice:
+    """
+    Return a fetched copy with the place that its notification had.
+
+    Its place in the block may be known, but those of its neighbours are not: one order must hold for all of a slot.
+    """
+    return msgspec.structs.replace(whole, index=None, arrival=heard.arrival)
+
+
 def _hole(notice: TxNotice, reason: str) -> Hole:
     return Hole(
         first_slot=notice.slot,
@@ -176,13 +235,18 @@ def _hole(notice: TxNotice, reason: str) -> Hole:
 
 
 async def decode(wire: Channel[Notice], durable: Channel[Durable], live: Channel[Fact] | None, state: Decoding) -> None:
-    """Run until `wire` is closed and empty, then close both outputs."""
+    """
+    Run until `wire` is closed and empty, then close both outputs.
+
+    What fills holes is not announced: those who watch would take the past for news, and miss news for it.
+    """
     done = 0
     try:
         while True:
             notice = await wire.get()
+            is_past = isinstance(notice, TxNotice) and notice.feed == HISTORY
             for item in state.take(notice):
-                if live is not None and isinstance(item, (Launch, Trade, CurveComplete, Graduation)):
+                if live is not None and not is_past and isinstance(item, (Launch, Trade, CurveComplete, Graduation)):
                     live.offer(item)
                 await durable.put(item)
             done += 1

@@ -42,6 +42,22 @@ class Recent:
         return False
 
 
+class Arrivals:
+    """Counts the notices of each slot, from 1, in the order in which a feed told them; past slots are forgotten."""
+
+    def __init__(self, slots: int = 512) -> None:
+        self._slots = slots
+        self._counts: dict[int, int] = {}
+
+    def next(self, slot: int) -> int:
+        """Return the number of the slot's next notice."""
+        count = self._counts.get(slot)
+        if count is None and len(self._counts) >= self._slots:
+            del self._counts[next(iter(self._counts))]
+        self._counts[slot] = number = (count or 0) + 1
+        return number
+
+
 class Translator:
     """
     Messages of one feed, over all its connections, to notices.
@@ -54,6 +70,7 @@ class Translator:
         self._programs = programs
         self._tally = tally
         self._recent = Recent()
+        self._arrivals = Arrivals()
         self._slots = SlotTracker()
         self._is_connected = False
         self._is_up = False
@@ -88,7 +105,10 @@ class Translator:
         self._tally.forwarded += 1
         logs = [TRUNCATED] if value.logs is None else value.logs  # a log that is not there is one cut at its start
         failed = value.err is not None
-        return (TxNotice(signature=value.signature, slot=slot, failed=failed, logs=logs, feed=self._feed),)
+        arrival = self._arrivals.next(slot)
+        return (
+            TxNotice(signature=value.signature, slot=slot, failed=failed, logs=logs, feed=self._feed, arrival=arrival),
+        )
 
     def _slot(self, result: rpc.SlotResult) -> Sequence[Notice]:
         self._slots.see(result.slot, result.root)

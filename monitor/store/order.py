@@ -80,8 +80,10 @@ class Arrivals:
         self._keep_slots = keep_slots
         self._slots: dict[int, dict[str | tuple[str, str], int]] = {}
 
-    def number(self, slot: int, pool: str, signature: str) -> int:
-        """Return the arrival number of a transaction on a pool."""
+    def number(self, slot: int, pool: str, signature: str, arrival: int | None = None) -> int:
+        """Return the arrival number of a transaction on a pool: `arrival` in its slot where the source counted."""
+        if arrival is not None:
+            return arrival + (_RESTARTED if slot <= self._stored_slot else 0)
         numbers = self._slots.get(slot)
         if numbers is None:
             numbers = self._open(slot)

@@ -311,7 +311,7 @@ class Writer:
     def _order(self, fact: ColdFact) -> int:
         if fact.index is not None:
             return exact_order(fact.slot, fact.index, fact.position, fact.nth)
-        number = self._arrivals.number(fact.slot, fact.pool or fact.mint or "", fact.signature)
+        number = self._arrivals.number(fact.slot, fact.pool or fact.mint or "", fact.signature, fact.arrival)
         return arrival_order(fact.slot, number, fact.position, fact.nth)
 
 

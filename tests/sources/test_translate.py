@@ -35,11 +35,12 @@ def test_logs() -> None:
     """A log notification is a transaction with its logs and no instructions; a failed one says so."""
     subject, tally = translator()
     assert notices(subject, said.logs(1, 9, 1)) == [
-        TxNotice(said.signature(1), 9, failed=False, logs=["Program log: 1"], feed="f")
+        TxNotice(said.signature(1), 9, failed=False, logs=["Program log: 1"], feed="f", arrival=1)
     ]
     failed = notices(subject, said.logs(2, 9, 1, err="X"))[0]
     assert isinstance(failed, TxNotice)
     assert failed.failed
+    assert failed.arrival == 2, "the second of its slot"
     assert (tally.received, tally.forwarded) == (2, 2)
 
 
