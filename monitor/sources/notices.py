@@ -9,6 +9,10 @@ import msgspec
 from decoders.core.types import TxNotice
 
 
+HISTORY = "history"
+"""The feed of what is fetched afterwards, to fill holes."""
+
+
 class SlotSeen(msgspec.Struct, frozen=True, tag=True):
     """
     The node began to work on `slot`.
@@ -66,13 +70,23 @@ class FetchGaveUp(msgspec.Struct, frozen=True, tag=True):
     feed: str
 
 
+class HoleFilled(msgspec.Struct, frozen=True, tag=True):
+    """Everything that was missing stands before this: all of the slots, or (`signature` set) one transaction."""
+
+    hole_id: int
+    first_slot: int
+    last_slot: int
+    signature: str | None = None
+    by: str = HISTORY
+
+
 class EndOfInput(msgspec.Struct, frozen=True, tag=True):
     """A feed that has an end reached it."""
 
     feed: str
 
 
-Control: TypeAlias = SlotSeen | BlockSeen | FeedUp | FeedDown | AccountSeen | FetchGaveUp | EndOfInput
+Control: TypeAlias = SlotSeen | BlockSeen | FeedUp | FeedDown | AccountSeen | FetchGaveUp | HoleFilled | EndOfInput
 Notice: TypeAlias = TxNotice | Control
 
 

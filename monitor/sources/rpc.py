@@ -246,6 +246,11 @@ def get_block(slot: int, commitment: Commitment) -> Request:
     return Request("getBlock", (slot, _whole(commitment, transactionDetails="full", rewards=False)))
 
 
+def get_block_header(slot: int, commitment: Commitment) -> Request:
+    """Ask for a block without its transactions."""
+    return Request("getBlock", (slot, _whole(commitment, transactionDetails="none", rewards=False)))
+
+
 def get_blocks(first_slot: int, last_slot: int, commitment: Commitment) -> Request:
     """Ask which slots of a range (both ends included, 500,000 at most) have a block."""
     return Request("getBlocks", (first_slot, last_slot, {"commitment": commitment}))

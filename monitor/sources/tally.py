@@ -35,3 +35,17 @@ class RpcTally:
     requests: Counter[tuple[str, str]] = field(default_factory=Counter)
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     answer_bytes: int = 0
+
+
+@dataclass(slots=True)
+class HistoryTally:
+    """
+    Counts of the filling of holes: blocks and relevant transactions fetched, holes `filled` (told, not yet committed),
+    tries that `failed`. `open_holes` is what the database held at the last look; None before the first one.
+    """
+
+    open_holes: int | None = None
+    blocks: int = 0
+    transactions: int = 0
+    filled: int = 0
+    failed: int = 0

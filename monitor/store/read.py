@@ -66,6 +66,18 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenHole:
+    """Something known to be missing: all of the slots, or (`signature` set) one transaction in them."""
+
+    id: int
+    first_slot: int
+    last_slot: int
+    signature: str | None
+    reason: str
+    feed: str
+
+
+@dataclass(frozen=True, slots=True)
 class LaunchRow:
     """A row of the view `recent_launches` (docs/SCHEMA.md has units)."""
 
@@ -156,6 +168,23 @@ async def progress(connection: asyncpg.Connection) -> tuple[FeedProgress, ...]:
     return tuple(FeedProgress(*row) for row in await connection.fetch(f"SELECT {names} FROM feeds ORDER BY 1, 2"))
 
 
+async def open_holes(connection: asyncpg.Connection, limit: int, without: Iterable[int] = ()) -> list[OpenHole]:
+    """Return up to `limit` open holes but those of the ids `without`, oldest slots first."""
+    names = ", ".join(field.name for field in fields(OpenHole))
+    rows = await connection.fetch(
+        f"SELECT {names} FROM holes WHERE filled_at IS NULL AND id <> ALL($2) ORDER BY first_slot, id LIMIT $1",
+        limit,
+        list(without),
+    )
+    return [OpenHole(*row) for row in rows]
+
+
+async def count_open_holes(connection: asyncpg.Connection) -> int:
+    """Return how many holes are open."""
+    count: int = await connection.fetchval("SELECT count(*) FROM holes WHERE filled_at IS NULL")
+    return count
+
+
 async def newest_slot(connection: asyncpg.Connection) -> int | None:
     """Return the newest slot with a trade, or None if there is none."""
     slot: int | None = await connection.fetchval(_NEWEST_SLOT)
@@ -170,7 +199,7 @@ async def status(connection: asyncpg.Connection) -> Status:
         rows={row[0]: row[1] for row in rows},
         launches=await connection.fetchval("SELECT count(*) FROM tokens WHERE launched_at IS NOT NULL"),
         graduations=await connection.fetchval("SELECT count(*) FROM tokens WHERE graduated_at IS NOT NULL"),
-        open_holes=await connection.fetchval("SELECT count(*) FROM holes WHERE filled_at IS NULL"),
+        open_holes=await count_open_holes(connection),
         newest_block_time=newest["block_time"] if newest else None,
         newest_slot=await newest_slot(connection),
         progress=await progress(connection),

@@ -162,6 +162,7 @@ ON CONFLICT DO NOTHING
 FILL_HOLE = """
 UPDATE holes SET filled_at = now(), filled_by = $1 WHERE filled_at IS NULL AND (id = $2 OR signature = $3)
 """
+NOTE_FAILED_TRY = "UPDATE holes SET tries = tries + 1, last_error = $2 WHERE id = $1 AND filled_at IS NULL"
 INSERT_BATCH = """
 INSERT INTO batches (batch_no, batch_id, facts, stored, upgraded, duplicates, refused, first_time, last_time)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (batch_id) DO NOTHING

@@ -189,6 +189,32 @@ class Store:
         async with self._reader() as connection:
             return await read.progress(connection)
 
+    async def open_holes(self, limit: int, without: Iterable[int] = ()) -> list[read.OpenHole]:
+        """Return up to `limit` open holes but those of the ids `without`, oldest slots first."""
+        async with self._reader() as connection:
+            return await read.open_holes(connection, limit, without)
+
+    async def count_open_holes(self) -> int:
+        """Return how many holes are open."""
+        async with self._reader() as connection:
+            return await read.count_open_holes(connection)
+
+    async def hole_failed(self, hole_id: int, reason: str) -> None:
+        """
+        Note that a try to fill a hole failed. A hole that is filled by now stays as it is.
+
+        Raises:
+            AlreadyRunning, SchemaMismatch, StoreUnavailable: As `write`.
+        """
+        async with self._turn:
+            with translated():
+                connection = await self._connected()
+                try:
+                    await connection.execute(sql.NOTE_FAILED_TRY, hole_id, reason.replace("\0", ""))
+                except (asyncpg.InternalClientError, OSError, asyncio.CancelledError):
+                    connection.terminate()
+                    raise
+
     async def status(self) -> read.Status:
         """Return what the database holds."""
         async with self._reader() as connection:
