@@ -72,6 +72,11 @@ class Simulator:
         """Return the switches for misbehaving."""
         return self.node.faults
 
+    @property
+    def subscriptions(self) -> int:
+        """Return how many subscriptions of all clients stand."""
+        return self.node.pubsub.subscriptions
+
     async def __aenter__(self) -> Self:
         await self.node.start(*self._address)
         return self
@@ -91,6 +96,12 @@ class Simulator:
     async def run_until(self, stopped: Callable[[], bool]) -> None:
         """Go on at the rate until `stopped` says so (asked once a slot)."""
         await self._run(lambda: not stopped(), lambda: 1 << 62)
+
+    async def idle_until(self, stopped: Callable[[], bool]) -> None:
+        """Add empty blocks, a slot each 400 ms, until `stopped` says so: a quiet market for clients that come up."""
+        while not stopped():
+            await self._slot(0)
+            await asyncio.sleep(SLOT_MS / 1000)
 
     async def settle(self) -> None:
         """Add empty blocks until everything made so far is finalized, and wait until clients were sent all of it."""

@@ -146,6 +146,11 @@ class PubSub:
         finally:
             self.connections.discard(connection)
 
+    @property
+    def subscriptions(self) -> int:
+        """Return how many subscriptions of all clients stand."""
+        return sum(len(connection.subscriptions) for connection in self.connections)
+
     def drop_all(self) -> None:
         """Cut every connection now."""
         for connection in list(self.connections):

@@ -27,13 +27,13 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
     return kept | {f"LAUNCH_MONITOR_{name.upper().replace('.', '__')}": value for name, value in settings.items()}
 
 
-async def command(program: Path, settings: Mapping[str, str], *arguments: str) -> str:
+async def command(program: Path, settings: Mapping[str, str], *arguments: str, within_s: float = STOP_S) -> str:
     """Run a command of the program from a foreign directory; return what it prints."""
     process = await asyncio.create_subprocess_exec(
         program, *arguments, cwd="/", env=environment(settings),
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
-    async with asyncio.timeout(STOP_S):
+    async with asyncio.timeout(within_s):
         output, errors = await process.communicate()
     assert process.returncode == 0, errors.decode()
     return output.decode()
