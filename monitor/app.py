@@ -33,6 +33,7 @@ from monitor.sdnotify import ServiceManager
 from monitor.sources.client import ClientLimits, RpcClient
 from monitor.sources.endpoint import Endpoint
 from monitor.sources.fetch import Fetcher
+from monitor.sources.history import History
 from monitor.sources.live import Following, blocks_source, logs_source
 from monitor.sources.pending import Rules
 from monitor.sources.replay import CaptureSource
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from monitor.pipeline.protocols import Fetcher as Fetches
     from monitor.sources.live import LiveSource
     from monitor.sources.notices import Notice, Source
+    from monitor.store.batch import Batch, Written
 
 log = structlog.get_logger(__name__)
 
@@ -97,6 +99,24 @@ class Pipeline:
                 stages.create_task(announce(self.live, self.announcer, self.drops), name="announce")
             elif self.live is not None:
                 stages.create_task(discard(self.live), name="discard")
+
+
+@dataclass(frozen=True, slots=True)
+class Watchers:
+    """Hears of commits: how the daemon is, and which holes there are."""
+
+    health: Health
+    history: History
+
+    def committed(self, batch: Batch, written: Written, seconds: float) -> None:
+        """A batch was committed within so many seconds."""
+        self.health.committed(batch, written, seconds)
+        if batch.holes or batch.filled:
+            self.history.committed([filled.hole_id for filled in batch.filled if filled.hole_id is not None])
+
+    def trouble(self, reason: str | None) -> None:
+        """A commit is tried again because of `reason`; None: no longer."""
+        self.health.trouble(reason)
 
 
 def build(  # noqa: PLR0913 - the parts of a pipeline, all by keyword
@@ -330,15 +350,18 @@ async def run(config: Config, *, migrate: bool = False, on_servers: Callable[[Se
                 batch_max_rows=config.store.batch_max_rows,
                 live=True,
             )
+            history = History(client, registry.followed, store, commitment=config.node.commitment)
+            pipeline.writing.watcher = Watchers(pipeline.health, history)
             meters = Meters(pipeline.decoding.ledger, pipeline.health, pipeline.drops)
             meters.watch(pipeline.wire, pipeline.durable, pipeline.live)
             meters.feed(source.name, source.tally)
             meters.rpc(client.tally, lambda: len(fetcher))
+            meters.history(history.tally)
             await stack.enter_async_context(serve(meters, config.metrics.listen))
             async with asyncio.TaskGroup() as group:
                 beating = group.create_task(_beat(pipeline.health, manager))
                 try:
-                    await follow(pipeline, [source], [fetcher], stop, deadline_s=config.stop_deadline_s)
+                    await follow(pipeline, [source], [fetcher, history], stop, deadline_s=config.stop_deadline_s)
                 finally:
                     manager.stopping()
                     beating.cancel()

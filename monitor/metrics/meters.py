@@ -75,6 +75,16 @@ class DropCount(Protocol):
     count: int
 
 
+class HistoryCounts(Protocol):
+    """What the filling of holes has counted; `open_holes` None: the database was not asked yet."""
+
+    open_holes: int | None
+    blocks: int
+    transactions: int
+    filled: int
+    failed: int
+
+
 class FeedCounts(Protocol):
     """What one feed has counted since the process started."""
 
@@ -146,7 +156,7 @@ class Meters(Collector):
     def __init__(
         self, ledger: LedgerCounts, health: CommitCounts, drops: DropCount, now: Callable[[], float] = time.time
     ) -> None:
-        """Read these counts (`now`: Unix seconds); `feed`, `rpc` and `watch` add what exists only in some runs."""
+        """Read these counts (`now`: Unix seconds); the other methods add what only some runs have."""
         self._ledger = ledger
         self._health = health
         self._drops = drops
@@ -155,6 +165,7 @@ class Meters(Collector):
         self._rpc: RpcCounts | None = None
         self._waiting: Callable[[], int] | None = None
         self._channels: list[Queue] = []
+        self._history: HistoryCounts | None = None
 
     def feed(self, name: str, tally: FeedCounts) -> None:
         """Read a feed's counts."""
@@ -164,6 +175,10 @@ class Meters(Collector):
         """Read an RPC client's counts, and how many fetches wait."""
         self._rpc = tally
         self._waiting = waiting
+
+    def history(self, tally: HistoryCounts) -> None:
+        """Read the counts of the filling of holes."""
+        self._history = tally
 
     def watch(self, *channels: Queue | None) -> None:
         """Read how full these channels are, and what they dropped."""
@@ -179,6 +194,8 @@ class Meters(Collector):
         yield from self._of_feeds()
         if self._rpc is not None:
             yield from self._of_rpc(self._rpc)
+        if self._history is not None:
+            yield from self._of_history(self._history)
 
     def _notices(self) -> Iterator[Metric]:
         ledger = self._ledger
@@ -249,6 +266,14 @@ class Meters(Collector):
         yield _counter("rpc_answer_bytes", "Bytes of RPC answers", tally.answer_bytes)
         if self._waiting is not None:
             yield _gauge("pending_fetches", "Transactions and accounts that are looked for", self._waiting())
+
+    def _of_history(self, tally: HistoryCounts) -> Iterator[Metric]:
+        if tally.open_holes is not None:
+            yield _gauge("open_holes", "Ranges and transactions known to be missing", tally.open_holes)
+        yield _counter("history_blocks", "Blocks fetched to fill holes", tally.blocks)
+        yield _counter("history_transactions", "Transactions that history brought", tally.transactions)
+        tries = {"filled": tally.filled, "failed": tally.failed}
+        yield _counters("history_tries", "Tries to fill a hole", ("outcome",), _single(tries))
 
 
 def _single(values: Mapping[str, float]) -> dict[tuple[str], float]:

@@ -150,7 +150,8 @@ class Decoding:
             self._satisfied(notice)
             return []
         waiting = self.pending.get(notice.signature) if notice.invokes is not None else None
-        if waiting is not None and waiting.notice.arrival is not None:
+        # History brings all of a block, so that its places hold for each neighbour as well.
+        if waiting is not None and waiting.notice.arrival is not None and notice.feed != HISTORY:
             notice = _in_feed_order(notice, waiting.notice)
         decoded = self.registry.decode(notice, self.pools)
         ledger.foreign += decoded.foreign

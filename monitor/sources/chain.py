@@ -19,7 +19,7 @@ class Link(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """Every block of the range is known; each other slot of it was skipped, since a later block's parents jump over it."""
+    """Every block of the range is known; each other slot was skipped: the parents of later blocks jump over it."""
 
 
 @dataclass(frozen=True, slots=True)

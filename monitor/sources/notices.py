@@ -8,7 +8,6 @@ import msgspec
 
 from decoders.core.types import TxNotice
 
-
 HISTORY = "history"
 """The feed of what is fetched afterwards, to fill holes."""
 

@@ -40,8 +40,10 @@ class RpcTally:
 @dataclass(slots=True)
 class HistoryTally:
     """
-    Counts of the filling of holes: blocks and relevant transactions fetched, holes `filled` (told, not yet committed),
-    tries that `failed`. `open_holes` is what the database held at the last look; None before the first one.
+    Counts of the filling of holes since the process started.
+
+    Blocks and transactions of ours that were fetched; tries that `filled` a hole, and those that `failed`. `open_holes`
+    is what the database held at the last look; None before the first one.
     """
 
     open_holes: int | None = None
