@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from tests.cli.conftest import Ran
 
+pytestmark = pytest.mark.usefixtures("quick_decode")
+
 TRANSACTIONS = [pytest.param(line, id=line.where) for line in mainnet.recorded("transaction")]
 LOGS = [pytest.param(line, id=line.where) for line in mainnet.recorded("logs")]
 # One author shows the zeros of a fixed-size struct as fields, which the 333 bytes do not hold.
