@@ -130,7 +130,9 @@ def _buy_from(market: Market, draft: Draft, parts: Parts, listing: Listing, user
     match venue:
         case Curve():
             version = _version(market, venue)
-            if pumpfun_trades.tokens_of(venue, spend)[0] == venue.real_tokens and rng.random() < _POST_COMPLETE:
+            # PostCompleteBuyEvent has no member for a cashback, and no new cashback coin was made since it exists.
+            fits = pumpfun_trades.tokens_of(venue, spend)[0] == venue.real_tokens and not venue.cashback
+            if fits and rng.random() < _POST_COMPLETE:
                 version = 3
             pumpfun_trades.buy(draft, parts, venue, user, spend, version=version, exact_in=exact_in)
         case LaunchPool():
