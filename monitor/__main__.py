@@ -29,10 +29,7 @@ def run(arguments: list[str]) -> int:
         result = typer.main.get_command(build(named)).main(arguments, prog_name="launch-monitor", standalone_mode=False)
         sys.stdout.flush()
     except (BrokenPipeError, SystemExit):
-        # typer and rich turn a broken pipe into SystemExit; nothing else here does that. What is still buffered has no
-        # reader either: the interpreter must not try to write it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
-        return _EXIT_BROKEN_PIPE
+        return _unread()  # typer and rich turn a broken pipe into SystemExit; nothing else here does that
     except (KeyboardInterrupt, typer.Abort):
         return _EXIT_INTERRUPTED
     except typer.TyperException as error:
@@ -45,7 +42,15 @@ def run(arguments: list[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
+def _unread() -> int:
+    """Give up writing: what is still buffered has no reader either, and must not be written when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
+    return _EXIT_BROKEN_PIPE
+
+
 def _failed(error: Exception) -> int:
+    if all(isinstance(leaf, BrokenPipeError) for leaf in leaves(error)):
+        return _unread()
     explain(error)
     if not all(isinstance(leaf, MonitorError) for leaf in leaves(error)):
         traceback.print_exception(error)

@@ -88,7 +88,11 @@ async def _run(config: Config, *, quiet: bool) -> None:
             tell(f"look inside: {line}")
         if config.metrics.listen and not config.metrics.listen.endswith(":0"):
             tell(f"metrics: http://{config.metrics.listen}/metrics")
-        if found.redis_url is not None and not quiet:
+        if quiet:
+            return
+        if found.redis_url is None:
+            tell("Launches are not printed: they are announced in Redis, and redis.url is not set.")
+        else:
             printing.append(asyncio.create_task(_print_launches(found.redis_url)))
 
     try:

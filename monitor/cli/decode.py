@@ -2,12 +2,13 @@
 
 import binascii
 import sys
+from collections import Counter
 from typing import Annotated
 
 import msgspec
 import typer
 
-from decoders.core.carriers import SELF_CPI_TAG
+from decoders.core.carriers import SELF_CPI_TAG, LogWalker
 from decoders.core.pad import Pad
 from decoders.core.registry import Registry
 from decoders.core.types import Decoded, Fact, Other, TxNotice
@@ -74,31 +75,57 @@ def bare_event(registry: Registry, program: str, text: str) -> list[Fact]:
         data = binascii.a2b_base64(text.strip(), strict_mode=True)
     except (binascii.Error, ValueError) as error:
         raise BadInput(f"--event-base64 is not base64: {error}") from error
-    return in_order(registry.decode_event(pad.program, data)) or [_raw_event(pad, data)]
+    nowhere = TxNotice(signature="", slot=0, failed=False)
+    return in_order(registry.decode_event(pad.program, data), []) or [
+        _fields_alone(pad, data.removeprefix(SELF_CPI_TAG), nowhere)
+    ]
 
 
-def in_order(decoded: Decoded) -> list[Fact]:
-    """Return complete and partial facts as they happened."""
-    if not decoded.partial:
+def in_order(decoded: Decoded, untold: list[Fact]) -> list[Fact]:
+    """Return all facts as they happened: complete ones, partial ones, and those of which only the fields are known."""
+    if not decoded.partial and not untold:
         return decoded.facts
-    return sorted(decoded.facts + decoded.partial, key=lambda fact: fact.position)
+    return sorted([*decoded.facts, *decoded.partial, *untold], key=lambda fact: fact.position)
 
 
-def _raw_event(pad: Pad, data: bytes) -> Fact:
-    """Return the fields alone of an event that says nothing without its instruction (AMM v4 does not name the pool)."""
-    data = data.removeprefix(SELF_CPI_TAG)
+def untold(registry: Registry, notice: TxNotice, decoded: Decoded) -> list[Fact]:
+    """
+    Return the events of a log record that say nothing without their instructions, as their fields alone.
+
+    AMM v4 names not even the pool in its log lines: its decoder asks for the whole transaction, and says no more.
+    """
+    mute = {pad.program for pad in registry.programs.values() if pad.ray_log}
+    if notice.invokes is not None or not any(registry.programs[program].name == need.venue for need in decoded.needs
+                                             for program in mute):  # fmt: skip
+        return []
+    told = {(fact.program, fact.event, fact.nth) for fact in (*decoded.facts, *decoded.partial)}
+    count: Counter[str] = Counter()
+    found: list[Fact] = []
+    for event in LogWalker(mute, mute).walk(notice.logs or ()).emitted:
+        rule = registry.programs[event.program].events.get((event.data or b"")[:1])
+        if rule is None or event.data is None:
+            continue
+        nth = count[rule.layout.name]
+        count[rule.layout.name] += 1
+        if (event.program, rule.layout.name, nth) not in told:
+            pad = registry.programs[event.program]
+            found.append(_fields_alone(pad, event.data, notice, nth=nth, position=event.position))
+    return found
+
+
+def _fields_alone(pad: Pad, data: bytes, notice: TxNotice, *, nth: int = 0, position: int = 0) -> Fact:
     layout = pad.events[data[:1] if pad.ray_log else data[:8]].layout
     return Other(
         program=pad.program,
         venue=pad.name,
         platform=pad.platform,
         event=layout.name,
-        nth=0,
-        signature="",
-        slot=0,
-        block_time=None,
-        index=None,
-        position=0,
+        nth=nth,
+        signature=notice.signature,
+        slot=notice.slot,
+        block_time=notice.block_time,
+        index=notice.index,
+        position=position,
         record=layout.read(data, len(layout.discriminator)),
     )
 
@@ -132,7 +159,8 @@ def _decode_piece(registry: Registry, reader: Reader, pools: PoolMap, piece: inp
     for found in reader.read(piece):
         match found:
             case TxNotice():
-                facts = in_order(registry.decode(found, pools))
+                decoded = registry.decode(found, pools)
+                facts = in_order(decoded, untold(registry, found, decoded))
                 for fact in facts:
                     pools.learn(fact)
                 _print(facts)

@@ -34,7 +34,7 @@ class State(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was found. `held` None: the database could not be asked; `redis` None: there is none."""
+    """What was found. `held` None: the database could not be asked; `redis` None: there is no Redis."""
 
     state: State
     reason: str
@@ -72,20 +72,21 @@ async def _ask(config: Config, max_lag_s: float) -> Report:
     found = servers.find(config)
     if found.database_url is None:
         return Report(State.AWAY, f"no daemon runs below {state_dir(config)}, and no database is configured", now)
-    held, redis = await asyncio.gather(_held(found.database_url), _answers(found.redis_url))
-    if isinstance(held, str):
-        return Report(State.AWAY, held, now, redis=redis)
-    state, reason = judge(held, now, max_lag_s)
+    asked, redis = await asyncio.gather(_held(found.database_url), _answers(found.redis_url))
+    if isinstance(asked, str):
+        return Report(State.AWAY, asked, now, redis=redis)
+    held, has_writer = asked
+    state, reason = judge(held, now, max_lag_s) if has_writer else (State.AWAY, "no daemon writes to the database")
     return Report(state, reason, now, held, redis)
 
 
-async def _held(url: str) -> Status | str:
-    """Return what the database holds, or why it cannot be told."""
+async def _held(url: str) -> tuple[Status, bool] | str:
+    """Return what the database holds and whether somebody writes to it, or why that cannot be told."""
     try:
         opened = await Store.open(url, connect_timeout_s=_CONNECT_TIMEOUT_S, command_timeout_s=_COMMAND_TIMEOUT_S)
         async with opened as store:
             await store.check()
-            return await store.status()
+            return await store.status(), await store.writer_pid() is not None
     except (StoreUnavailable, SchemaMismatch) as error:
         return f"the database cannot be asked: {error}"
 

@@ -215,6 +215,12 @@ class Store:
                     connection.terminate()
                     raise
 
+    async def writer_pid(self) -> int | None:
+        """Return the server process of whoever is this database's writer now; None if nobody is."""
+        async with self._reader() as connection:
+            pid: int | None = await connection.fetchval(_HOLDER, _WRITER_KEY)
+            return pid
+
     async def status(self) -> read.Status:
         """Return what the database holds."""
         async with self._reader() as connection:

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import re
+import struct
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -147,6 +148,27 @@ def test_ray_logs_have_their_authors_values(command: Callable[..., Ran]) -> None
     assert {name: str(fields[name]) for name in expected} == expected
     found = command("decode", "--program", "raydium_amm_v4", "--event-base64", second["ray_log"])
     assert found.objects[0]["event"] == "SwapBaseInLog"
+
+
+def test_log_records_tell_every_event_of_amm_v4_too(command: Callable[..., Ran], tmp_path: Path) -> None:
+    """Each with its fields, in order, beside what is told completely; broken ones are faults."""
+    mainnet.require()
+    _, swap = json.loads((mainnet.FOLDER / "expected" / "raydium_ammv4_ray_logs.json").read_text())
+    [amount_in] = struct.unpack_from("<Q", base64.b64decode(swap["ray_log"]), 1)
+    amm = "675kPX9MHTjS2zt1qfr1NYHuzeLXfQM9H24wFSUt1Mp8"
+    ray_log = f"Program log: ray_log: {swap['ray_log']}"
+    short = f"Program log: ray_log: {swap['ray_log'][:16]}"
+    forged = [f"Program {mainnet.MAYHEM} invoke [1]", ray_log, f"Program {mainnet.MAYHEM} success"]
+    logs = [f"Program {amm} invoke [1]", ray_log, short, ray_log, "Program log: ray_log: ?", f"Program {amm} success"]
+    found = command("decode", write(tmp_path / "a", {"signature": "s", "slot": 7, "err": None, "logs": forged + logs}))
+    assert (found.code, found.errors) == (0, "")
+    told = [(item["fact"], item["event"], item["nth"]) for item in found.objects]
+    assert sorted(told) == [
+        ("fault", "SwapBaseInLog", 1), ("fault", "no_base64", 0),
+        ("other", "SwapBaseInLog", 0), ("other", "SwapBaseInLog", 2),
+    ]  # fmt: skip
+    assert [item["fields"]["amount_in"] for item in found.objects if item["fact"] == "other"] == [str(amount_in)] * 2
+    assert {(item["signature"], item["slot"]) for item in found.objects} == {("s", 7)}
 
 
 def test_integers_are_text_where_json_readers_would_round_them(command: Callable[..., Ran]) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from monitor.config import ENVIRONMENT
 from simulator.run import Simulator
+from tests import postgres
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -37,12 +38,18 @@ class Ended(NamedTuple):
 
 def environment(state: Path) -> dict[str, str]:
     """Return the environment, with no settings but a state directory and no fixed ports."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT)}
-    return kept | {
+    return {**os.environ} | {
         f"{ENVIRONMENT}EMBEDDED__STATE_DIR": str(state),
         f"{ENVIRONMENT}METRICS__LISTEN": "127.0.0.1:0",
         "COLUMNS": "120",
     }
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shut out the settings of whoever runs the tests."""
+    for name in [name for name in os.environ if name.startswith(ENVIRONMENT)]:
+        monkeypatch.delenv(name)
 
 
 async def begin(state: Path, *arguments: object) -> asyncio.subprocess.Process:
@@ -136,6 +143,58 @@ async def test_what_is_recorded_can_be_decoded_and_replayed(state_dir: Path, tmp
     assert " 0 stored" in again.out
     refused = await call(state_dir, "replay", __file__)
     assert (refused.code, "not a capture" in refused.errors) == (65, True)
+
+
+@pytest.mark.slow
+async def test_a_database_of_ones_own_is_migrated_filled_and_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`migrate --check` says what is to be done; `status` tells a database that nobody writes to from one that lags."""
+    with postgres.start() as server:
+        async with server.database() as url:
+            monkeypatch.setenv(f"{ENVIRONMENT}DATABASE__URL", url)
+            unmade = await call(tmp_path, "migrate", "--check")
+            assert (unmade.code, "launch-monitor migrate" in unmade.errors) == (78, True)
+            assert (await call(tmp_path, "status")).code == 2
+            made = await call(tmp_path, "migrate")
+            assert (made.code, "applied 0001_tables" in made.out) == (0, True)
+            again = await call(tmp_path, "migrate")
+            assert (again.code, "applied" in again.out) == (0, False)
+            quiet = await call(tmp_path, "status", "--json")
+            assert (quiet.code, json.loads(quiet.out)["reason"]) == (2, "no daemon writes to the database")
+            async with market() as endpoint:
+                daemon = await begin(tmp_path, "ingest", "--endpoint", endpoint)
+                try:
+                    async with asyncio.timeout(LIMIT_S):
+                        while (await call(tmp_path, "status")).code == 2:
+                            assert daemon.returncode is None
+                    assert (await call(tmp_path, "check-config", "--connect", "--endpoint", endpoint)).code == 0
+                finally:
+                    ended = await end(daemon, signal.SIGTERM)
+            assert ended.code == 0
+            assert (await call(tmp_path, "status")).code == 2
+
+
+async def test_tail_follows_blocks_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node of one's own may serve whole blocks: then nothing has to be fetched."""
+    monkeypatch.setenv(f"{ENVIRONMENT}NODE__FEED", "blocks")
+    async with market() as endpoint:
+        found = await call(tmp_path, "tail", "--endpoint", endpoint, "--json", "--count", 20)
+    assert (found.code, found.errors, len(found.objects)) == (0, "", 20)
+
+
+async def test_nobody_reading_on_ends_tail(tmp_path: Path) -> None:
+    """`tail | head` leaves no traceback, as a table and as JSON."""
+    async with market() as endpoint:
+        for form in ((), ("--json",)):
+            process = await begin(tmp_path, "tail", "--endpoint", endpoint, *form)
+            assert process.stdout is not None
+            async with asyncio.timeout(LIMIT_S):
+                assert await process.stdout.readline()
+                process.stdout._transport.close()  # type: ignore[attr-defined]  # the pipe's reading end
+                code = await process.wait()
+            assert process.stderr is not None
+            assert (code, await process.stderr.read()) == (141, b"")
 
 
 @pytest.mark.slow
