@@ -130,10 +130,11 @@ def _buy_from(market: Market, draft: Draft, parts: Parts, listing: Listing, user
     match venue:
         case Curve():
             version = _version(market, venue)
-            # PostCompleteBuyEvent has no member for a cashback, and no new cashback coin was made since it exists.
-            fits = pumpfun_trades.tokens_of(venue, spend)[0] == venue.real_tokens and not venue.cashback
-            if fits and rng.random() < _POST_COMPLETE:
+            if pumpfun_trades.tokens_of(venue, spend)[0] == venue.real_tokens and rng.random() < _POST_COMPLETE:
                 version = 3
+            if venue.cashback:
+                # PostCompleteBuyEvent has no member for a cashback, and no cashback coin was made since v3 exists.
+                version = min(version, 2)
             pumpfun_trades.buy(draft, parts, venue, user, spend, version=version, exact_in=exact_in)
         case LaunchPool():
             sharer = market.world.keys.key("sharer") if rng.random() < 0.1 else None

@@ -81,9 +81,13 @@ class Arrivals:
         self._slots: dict[int, dict[str | tuple[str, str], int]] = {}
 
     def number(self, slot: int, pool: str, signature: str, arrival: int | None = None) -> int:
-        """Return the arrival number of a transaction on a pool: `arrival` in its slot where the source counted."""
+        """
+        Return the arrival number of a transaction on a pool: `arrival` where the source counted in its slot.
+
+        That one is the same in each replay. (A slot in which a daemon was started again is a hole, and filled in order.)
+        """
         if arrival is not None:
-            return arrival + (_RESTARTED if slot <= self._stored_slot else 0)
+            return arrival
         numbers = self._slots.get(slot)
         if numbers is None:
             numbers = self._open(slot)
