@@ -93,7 +93,10 @@ class Decoding:
             case FeedUp(feed=feed, subscribed_at_slot=slot):
                 self.subscribed.set()
                 missed = self.feeds.up(feed, slot)
-                return [] if missed is None else [missed]
+                # The hole and this say all of what lies before: a feed that ends before it has told anything more is
+                # resumed from here, and not from nowhere.
+                begun = Progress(feed=feed, slot=slot)
+                return [begun] if missed is None else [missed, begun]
             case FeedDown(feed=feed):
                 self.feeds.down(feed)
                 return []

@@ -182,17 +182,18 @@ class History:
         """Fill holes for ever. Ends when cancelled: what is open then is found again in the database."""
         while True:
             self._wake.clear()
-            hole = await self._next()
+            now = asyncio.get_running_loop().time()
+            hole = await self._next(now)
             if hole is None:
-                await self._something_to_do()
+                await self._something_to_do(now)
             else:
                 await self._try(hole, out)
                 if self._failures >= self._rules.most_failures:
                     tries = self._failures - self._rules.most_failures + 1
                     await asyncio.sleep(min(self._rules.retry_s(tries), self._rules.longest_pause_s))
 
-    async def _next(self) -> OpenHole | None:
-        now = asyncio.get_running_loop().time()
+    async def _next(self, now: float) -> OpenHole | None:
+        """Return the oldest open hole that is due, None: there is none."""
         resting = [hole_id for hole_id, work in self._works.items() if work.due_at > now]
         found = await retry(
             lambda: self._holes.open_holes(1, resting), what="open_holes", transient=(StoreUnavailable,)
@@ -202,9 +203,8 @@ class History:
         )
         return found[0] if found else None
 
-    async def _something_to_do(self) -> None:
-        now = asyncio.get_running_loop().time()
-        # What was due by `now` and did not come is not open any more.
+    async def _something_to_do(self, now: float) -> None:
+        # What was due by then and did not come is not open any more.
         self._works = {hole_id: work for hole_id, work in self._works.items() if work.due_at > now}
         next_at = min((work.due_at for work in self._works.values()), default=None)
         try:
@@ -214,21 +214,17 @@ class History:
             pass
 
     async def _try(self, hole: OpenHole, out: Outlet) -> None:
-        loop = asyncio.get_running_loop()
         work = self._works.setdefault(hole.id, Work(hole.first_slot))
-        where = {"hole_id": hole.id, "first_slot": hole.first_slot, "last_slot": hole.last_slot}
+        work.tries += 1
         reason = await self._fill(hole, work, out)
+        wait_s = self._rules.told_rest_s if reason is None else self._rules.retry_s(work.tries)
+        work.due_at = asyncio.get_running_loop().time() + wait_s
+        _log(hole, work.tries, wait_s, reason)
         if reason is None:
             self.tally.filled += 1
-            log.info("hole_filled", **where, signature=hole.signature, tries=work.tries + 1)
-            work.due_at = loop.time() + self._rules.told_rest_s
             await out.put(HoleFilled(hole.id, hole.first_slot, hole.last_slot, hole.signature))
             return
         self.tally.failed += 1
-        work.tries += 1
-        wait_s = self._rules.retry_s(work.tries)
-        work.due_at = loop.time() + wait_s
-        log.warning("hole_left_open", **where, signature=hole.signature, tries=work.tries, wait_s=wait_s, reason=reason)
         await retry(lambda: self._holes.hole_failed(hole.id, reason), what="hole_failed", transient=(StoreUnavailable,))
 
     async def _fill(self, hole: OpenHole, work: Work, out: Outlet) -> str | None:
@@ -287,6 +283,10 @@ class History:
         missing = [slot for slot in listed if slot <= piece.last_slot and slot not in piece.links]
         lacks = await self._deliver(missing, piece, out)
         behind = next((slot for slot in listed if slot > piece.last_slot), None)
+        return await self._prove(piece, behind, lacks, out)
+
+    async def _prove(self, piece: Piece, behind: int | None, lacks: dict[int, str], out: Outlet) -> str | None:
+        """Get what the proof still wants; `behind` is a block after the piece, `lacks` are those that cannot be had."""
         while True:
             sought: int | None
             child: int | None = None
@@ -301,6 +301,8 @@ class History:
                     sought = behind
                 case Wanted(slot=parent, child_slot=child):
                     sought = parent
+            if sought is None and lacks:
+                return _lack(max(lacks), lacks)
             if sought is None:
                 return f"no block at or after slot {piece.last_slot} yet, so what was skipped there is not known"
             if sought not in lacks:
@@ -309,7 +311,7 @@ class History:
             if sought in lacks:
                 if child is not None:
                     del piece.links[child]  # it may have been on a fork
-                return f"slot {sought}: {lacks[sought]}"
+                return _lack(sought, lacks)
 
     async def _listed(self, piece: Piece) -> list[int]:
         """Return the slots of a piece, and some behind it, for which the node lists a block."""
@@ -390,6 +392,20 @@ class History:
             raise
         self._failures = 0
         return answer.result
+
+
+def _lack(slot: int, lacks: dict[int, str]) -> str:
+    return f"slot {slot}: {lacks[slot]}"
+
+
+def _log(hole: OpenHole, tries: int, wait_s: float, reason: str | None) -> None:
+    where = {"hole_id": hole.id, "first_slot": hole.first_slot, "last_slot": hole.last_slot, "tries": tries}
+    if hole.signature is not None:  # there may be thousands
+        log.debug("transaction_sought", **where, signature=hole.signature, reason=reason)
+    elif reason is None:
+        log.info("hole_filled", **where)
+    else:
+        log.warning("hole_left_open", **where, wait_s=wait_s, reason=reason)
 
 
 def block_of(result: msgspec.Raw | bytes, slot: int, programs: frozenset[str]) -> Block:

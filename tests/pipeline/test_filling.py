@@ -1,0 +1,83 @@
+"""A hole is filled when nothing of it waits any more, and never while something may still be missed."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from decoders.core.registry import load
+from decoders.core.types import TxNotice
+from monitor.data import data_dir
+from monitor.pipeline.decode import Decoding
+from monitor.pipeline.feeds import Feeds
+from monitor.pipeline.ledger import Ledger
+from monitor.pipeline.pending import Pending
+from monitor.pipeline.pools import PoolMap
+from monitor.sources.notices import FeedUp, FetchGaveUp, HoleFilled
+from monitor.store.batch import Filled, Hole, Progress
+
+FILLED = Filled(by="history", hole_id=1)
+
+
+@pytest.fixture
+def decoding() -> Decoding:
+    """A decode stage in which nothing happened yet."""
+    registry = load(["pumpfun"], lambda name: (data_dir("idl") / f"{name}.json").read_bytes())
+    return Decoding(registry, PoolMap(), Feeds({}), Pending(), None, Ledger(), asyncio.Event())
+
+
+def wait(decoding: Decoding, signature: str, slot: int) -> None:
+    """Let a transaction wait for its pool."""
+    decoding.pending.wait(TxNotice(signature, slot, failed=False, feed="logs"), ["pool"], whole=False, told=[])
+
+
+def hole(signature: str, slot: int, reason: str) -> Hole:
+    """Return the hole of a transaction."""
+    return Hole(first_slot=slot, last_slot=slot, reason=reason, signature=signature, feed="logs")
+
+
+def test_a_hole_of_which_nothing_waits_is_filled_at_once(decoding: Decoding) -> None:
+    """What waits in other slots does not matter."""
+    wait(decoding, "before", 9)
+    wait(decoding, "after", 21)
+    assert decoding.take(HoleFilled(1, 10, 20)) == [FILLED]
+
+
+def test_what_gives_up_has_a_hole_of_its_own_before(decoding: Decoding) -> None:
+    """The range is filled then, and not earlier."""
+    wait(decoding, "a", 10)
+    wait(decoding, "b", 20)
+    assert decoding.take(HoleFilled(1, 10, 20)) == []
+    assert decoding.take(FetchGaveUp("a", 10, "why", "fetch")) == [hole("a", 10, "why")]
+    assert decoding.take(FetchGaveUp("b", 20, "why", "fetch")) == [hole("b", 20, "why"), FILLED]
+
+
+def test_what_is_told_meanwhile_fills_it(decoding: Decoding) -> None:
+    """A whole copy of the last one that waits ends the wait, also a failed one."""
+    wait(decoding, "a", 10)
+    assert decoding.take(HoleFilled(1, 10, 20)) == []
+    assert decoding.take(TxNotice("a", 10, failed=True, invokes=())) == [FILLED]
+
+
+def test_a_transaction_that_gives_up_again_keeps_its_hole(decoding: Decoding) -> None:
+    """A second hole of it would not be recorded beside the open one, so that one stays."""
+    wait(decoding, "a", 10)
+    assert decoding.take(HoleFilled(1, 10, 10, "a")) == []
+    assert decoding.take(FetchGaveUp("a", 10, "why", "fetch")) == [hole("a", 10, "why")]
+    assert decoding.take(FetchGaveUp("b", 10, "why", "fetch")) == []
+
+
+def test_at_the_end_all_that_waits_is_a_hole(decoding: Decoding) -> None:
+    """Ranges are filled, since what is missing of them has holes; a transaction's own hole stays."""
+    wait(decoding, "a", 10)
+    decoding.take(HoleFilled(1, 10, 20))
+    decoding.take(HoleFilled(2, 10, 10, "a"))
+    assert decoding.drain() == [hole("a", 10, "stopped_before_fetched"), FILLED]
+
+
+def test_a_subscription_is_durable_from_its_first_moment(decoding: Decoding) -> None:
+    """A feed that ends before it told anything is resumed from where it was subscribed."""
+    assert decoding.take(FeedUp("logs", 7)) == [Progress(feed="logs", slot=7)]
+    missed = Hole(first_slot=8, last_slot=30, reason="feed_away", feed="logs")
+    assert decoding.take(FeedUp("logs", 30)) == [missed, Progress(feed="logs", slot=30)]

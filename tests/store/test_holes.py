@@ -1,0 +1,44 @@
+"""Open holes are found oldest first, and failed tries are noted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from monitor.store.batch import Batch, Filled, Hole
+
+if TYPE_CHECKING:
+    from monitor.store.store import Store
+
+
+async def test_open_holes_come_oldest_slots_first(store: Store) -> None:
+    """Ranges and transactions alike; those that are filled do not, nor those that are left out."""
+    holes = [
+        Hole(first_slot=20, last_slot=30, reason="feed_away", feed="logs"),
+        Hole(first_slot=10, last_slot=10, reason="gave_up", signature="s", feed="fetch"),
+        Hole(first_slot=15, last_slot=99, reason="feed_away", feed="blocks"),
+    ]
+    await store.write(Batch(holes=holes))
+    found = await store.open_holes(10)
+    assert [(hole.first_slot, hole.last_slot, hole.signature, hole.reason, hole.feed) for hole in found] == [
+        (10, 10, "s", "gave_up", "fetch"),
+        (15, 99, None, "feed_away", "blocks"),
+        (20, 30, None, "feed_away", "logs"),
+    ]
+    assert await store.open_holes(1, [found[0].id]) == [found[1]]
+    await store.write(Batch(filled=[Filled(by="history", hole_id=found[1].id)]))
+    assert await store.open_holes(10) == [found[0], found[2]]
+    assert await store.count_open_holes() == 2
+
+
+async def test_failed_tries_are_noted(store: Store) -> None:
+    """With the last reason, any text; a hole that was filled meanwhile stays as it is."""
+    await store.write(Batch(holes=[Hole(first_slot=1, last_slot=2, reason="feed_away")]))
+    (hole,) = await store.open_holes(1)
+    await store.hole_failed(hole.id, "pruned")
+    await store.hole_failed(hole.id, "not \0 yet")
+    async with store._reader() as connection:
+        row = await connection.fetchrow("SELECT tries, last_error FROM holes")
+        assert tuple(row) == (2, "not  yet")
+        await store.write(Batch(filled=[Filled(by="history", hole_id=hole.id)]))
+        await store.hole_failed(hole.id, "late")
+        assert tuple(await connection.fetchrow("SELECT tries, last_error FROM holes")) == (2, "not  yet")
