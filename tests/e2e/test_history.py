@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.slow]
 
 FOLLOWED = {"pumpfun", "pumpswap", "raydium_launchpad"}
-SUBSCRIPTIONS = len(FOLLOWED) + 1
+SUBSCRIPTIONS = {"logs": len(FOLLOWED) + 1, "blocks": 1}
 # The environment's own script: what these tests try is not the wheel.
 PROGRAM = Path(sys.executable).with_name("launch-monitor")
 OPEN = "SELECT count(*) FROM holes WHERE filled_at IS NULL"
@@ -36,15 +36,16 @@ HOLES = "SELECT first_slot, last_slot, signature, reason, tries, last_error, fil
 class Daemon:
     """A daemon that follows a simulator's node into a database."""
 
-    def __init__(self, node: Simulator, database_url: str, commits: Commits) -> None:
+    def __init__(self, node: Simulator, feed: str, database_url: str, commits: Commits) -> None:
         self.node = node
+        self._feed = feed
         self.commits = commits
         self._database_url = database_url
 
     async def subscribed(self) -> None:
         """Go on with empty slots until the daemon is subscribed."""
         async with asyncio.timeout(daemon.READY_S):
-            await self.node.idle_until(lambda: self.node.subscriptions >= SUBSCRIPTIONS)
+            await self.node.idle_until(lambda: self.node.subscriptions >= SUBSCRIPTIONS[self._feed])
 
     async def has_all(self) -> list[str]:
         """Wait until every trade is stored and every hole is filled; return what differs from the ledger then."""
@@ -62,11 +63,14 @@ class Daemon:
 
 
 @asynccontextmanager
-async def following(node: Simulator, database_url: str, folder: Path, start: str) -> AsyncIterator[Daemon]:
+async def following(
+    node: Simulator, database_url: str, folder: Path, start: str, feed: str = "logs"
+) -> AsyncIterator[Daemon]:
     """Run a daemon against a node until the block ends."""
     settings = {
         "node.ws_url": node.ws_url,
         "node.http_url": node.http_url,
+        "node.feed": feed,
         "database.url": database_url,
         "fetch.rate_per_s": "2000",
         "metrics.listen": "",
@@ -79,7 +83,7 @@ async def following(node: Simulator, database_url: str, folder: Path, start: str
         )
         async with quiet(node):
             await stack.enter_async_context(daemon.ingest(PROGRAM, folder, settings))
-        yield Daemon(node, database_url, commits)
+        yield Daemon(node, feed, database_url, commits)
 
 
 @asynccontextmanager
@@ -116,9 +120,12 @@ async def test_a_start_now_leaves_no_hole(database_url: str, tmp_path: Path) -> 
             assert await subject.commits.rows(HOLES) == []
 
 
-async def test_what_happens_while_connections_are_cut_is_filled_in(database_url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("feed", ["logs", "blocks"])
+async def test_what_happens_while_connections_are_cut_is_filled_in(
+    database_url: str, tmp_path: Path, feed: str
+) -> None:
     """Each loss of the connections leaves a hole, which history fills; nothing is missing or doubled."""
-    async with Simulator(seed=5) as node, following(node, database_url, tmp_path, "now") as subject:
+    async with Simulator(seed=5) as node, following(node, database_url, tmp_path, "now", feed) as subject:
         for _ in range(3):
             await node.run_for(transactions=600)
             node.drop_connections()
