@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # sha256("anchor:event")[:8] backwards: how Anchor's emit_cpi! marks an event among a program's instructions.
 SELF_CPI_TAG = bytes.fromhex("e445a52e51cb9a1d")
 RAY_LOG = "ray_log: "
-_LEAVE, _NOTHING = "leave", "nothing"
+_LEAVE, _NOTHING, _FAILED = "leave", "nothing", "failed"
 _MOST_FRAMES = 8192
 _LONG_LINE = 128
 
@@ -42,12 +42,24 @@ class Emitted(msgspec.Struct, frozen=True, gc=False):
 
 
 class LogWalk(msgspec.Struct, frozen=True, gc=False):
-    """What log lines hold: events, the program invoked at each position ("" if not followed), foreign lines, a cut."""
+    """
+    What log lines hold: events, the program invoked at each position ("" if not followed), and foreign lines.
+
+    `truncated`: the lines were cut. `failed`: a call failed, with which the whole transaction does, whatever its source
+    says of it (no program can catch the failure of one that it called).
+    """
 
     emitted: list[Emitted]
     calls: list[str]
     foreign: int
-    truncated: bool
+    truncated: bool = False
+    failed: bool = False
+
+    def of(self, program: str) -> LogWalk:
+        """Return the same with what one program said and did alone."""
+        emitted = [event for event in self.emitted if event.program == program]
+        calls = [called if called == program else "" for called in self.calls]
+        return LogWalk(emitted, calls, self.foreign, self.truncated, self.failed)
 
 
 class LogWalker:
@@ -97,17 +109,19 @@ class LogWalker:
                         self._remember(line, _NOTHING)
                     continue
                 if line == "Log truncated":
-                    return LogWalk(emitted, calls, foreign, True)
+                    return LogWalk(emitted, calls, foreign, truncated=True)
                 frame = self._read_frame(line)
             if frame is _NOTHING:
                 continue
+            if frame is _FAILED:
+                return LogWalk(emitted, calls, foreign, failed=True)
             if frame is _LEAVE:
                 if stack:
                     leave()
                 continue
             enter(len(calls))
             calls.append(frame)
-        return LogWalk(emitted, calls, foreign, False)
+        return LogWalk(emitted, calls, foreign)
 
     def _remember(self, line: str, meaning: str) -> str:
         if len(self._frames) >= _MOST_FRAMES:
@@ -122,8 +136,10 @@ class LogWalker:
             return _NOTHING
         if words[2] == "invoke":
             return self._remember(line, words[1] if words[1] in self._programs else "")
-        if words[2] in ("success", "failed:", "failed"):
+        if words[2] == "success":
             return self._remember(line, _LEAVE)
+        if words[2] == "failed:":
+            return _FAILED
         return _NOTHING
 
 

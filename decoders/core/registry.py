@@ -65,6 +65,10 @@ class Registry:
             return _NOTHING
         walk = self._walker.walk(notice.logs or ())
         out = _Out(self, notice, pools)
+        if walk.failed and notice.invokes is None:
+            return _NOTHING
+        if notice.program is not None:
+            walk = walk.of(notice.program)
         if notice.invokes is None:
             if len(walk.emitted) > 1:
                 walk.emitted.sort(key=_position)  # as a whole copy's, which has instructions to sort by
@@ -108,6 +112,8 @@ def _merged(notice: TxNotice, walk: carriers.LogWalk) -> list[Emitted]:
     """
     invokes = notice.invokes or ()
     emitted = carriers.from_invokes(invokes)
+    if notice.program is not None:
+        emitted = [event for event in emitted if event.program == notice.program]
     by_cpi = {(event.program, _discriminator(event)) for event in emitted}
     places: dict[int, Invoke] = {}
     for program in {event.program for event in walk.emitted}:
@@ -182,7 +188,7 @@ class _Out:
         for invoke in notice.invokes or ():
             pad = self.registry.programs.get(invoke.program)
             rule = pad.instruction_rules.get(invoke.data[:8]) if pad else None
-            if pad is None or rule is None:
+            if pad is None or rule is None or notice.program not in (None, pad.program):
                 continue
             name, say = rule
             nth = self._count(pad.program, name)

@@ -54,7 +54,9 @@ class TxNotice(msgspec.Struct, frozen=True, gc=False):
 
     `logs` None: the source carries no log lines. `invokes` None: it carries no instructions (a log notification), which
     is different from (): a transaction in which no followed program ran. `index` is the place in the block, `arrival`
-    (where that is not known) the place among the notices of its slot as they arrived, from 1.
+    (where that is not known) the place among the notices of its slot as they arrived, from 1. `program` is set where a
+    subscription of one program told it: then only what that program says counts, for the order of such a subscription
+    holds for its program alone.
     """
 
     signature: str
@@ -67,6 +69,7 @@ class TxNotice(msgspec.Struct, frozen=True, gc=False):
     token_balances: tuple[TokenBalance, ...] = ()
     feed: str = ""
     arrival: int | None = None
+    program: str | None = None
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):

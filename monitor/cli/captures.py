@@ -1,6 +1,7 @@
 """`record` and `replay`: what a node said, into a file and out of it again."""
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -37,8 +38,8 @@ class _Counted:
         self.facts = 0
         self._count = count
 
-    def connected(self) -> None:
-        self.recorder.connected()
+    def connected(self, labels: Mapping[int, str]) -> None:
+        self.recorder.connected(labels)
 
     def lost(self, reason: str) -> None:
         self.recorder.lost(reason)

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from monitor.channel import Channel
     from monitor.pipeline.feeds import Feeds
     from monitor.pipeline.ledger import Ledger
-    from monitor.pipeline.pending import Pending
+    from monitor.pipeline.pending import Pending, Waiting
     from monitor.pipeline.pools import PoolMap
     from monitor.pipeline.protocols import Fetcher
     from monitor.sources.notices import (
@@ -105,7 +105,7 @@ class Decoding:
             case FetchGaveUp(signature=signature, slot=slot, reason=reason):
                 waiting = self.pending.close(signature)
                 self._stays_open(signature)
-                return [] if waiting is None else [_hole(waiting.notice, reason)]
+                return [_hole(waiting[0].notice, reason)] if waiting else []
             case HoleFilled():
                 self._filling.append(_Filling(notice, self._waiting_in(notice)))
                 return []
@@ -114,11 +114,11 @@ class Decoding:
 
     def drain(self) -> list[Durable]:
         """Return what is left at the end: transactions that still wait become holes."""
-        left = [waiting.notice for waiting in self.pending.all()]
-        for notice in left:
-            self.pending.close(notice.signature)
-            self._stays_open(notice.signature)
-        return [*(_hole(notice, "stopped_before_fetched") for notice in left), *self._filled()]
+        left = {waiting.notice.signature: waiting.notice for waiting in self.pending.all()}
+        for signature in left:
+            self.pending.close(signature)
+            self._stays_open(signature)
+        return [*(_hole(notice, "stopped_before_fetched") for notice in left.values()), *self._filled()]
 
     def _waiting_in(self, hole: HoleFilled) -> set[str]:
         notices = (waiting.notice for waiting in self.pending.all())
@@ -132,7 +132,7 @@ class Decoding:
         """Return the holes of which nothing waits any more: what gave up meanwhile has a hole of its own."""
         for filling in self._filling:
             filling.waiting.intersection_update(
-                [signature for signature in filling.waiting if self.pending.get(signature) is not None]
+                [signature for signature in filling.waiting if signature in self.pending]
             )
         done = [filling.notice for filling in self._filling if not filling.waiting]
         self._filling = [filling for filling in self._filling if filling.waiting]
@@ -152,36 +152,39 @@ class Decoding:
             ledger.failed += 1
             self._satisfied(notice)
             return []
-        waiting = self.pending.get(notice.signature) if notice.invokes is not None else None
-        # History brings all of a block, so that its places hold for each neighbour as well.
-        if waiting is not None and waiting.notice.arrival is not None and notice.feed != HISTORY:
-            notice = _in_feed_order(notice, waiting.notice)
-        decoded = self.registry.decode(notice, self.pools)
-        ledger.foreign += decoded.foreign
-        if not decoded.facts and not decoded.needs and not decoded.partial:
-            ledger.irrelevant += 1
-        else:
-            ledger.decoded += 1
-        if waiting is not None:
+        copies = [notice]
+        if notice.invokes is not None and notice.signature in self.pending:
+            copies = _as_heard(notice, self.pending.get(notice.signature))
             self._satisfied(notice)
-        self._wants(notice, decoded)
-        return self._tell(decoded.facts)
+        out: list[Durable] = []
+        relevant = False
+        for copy in copies:
+            decoded = self.registry.decode(copy, self.pools)
+            ledger.foreign += decoded.foreign
+            relevant = relevant or bool(decoded.facts or decoded.needs or decoded.partial)
+            self._wants(copy, decoded)
+            out += self._tell(decoded.facts)
+        if relevant:
+            ledger.decoded += 1
+        else:
+            ledger.irrelevant += 1
+        return out
 
     def _satisfied(self, notice: TxNotice) -> None:
         self.pending.close(notice.signature)
         if self.fetcher is not None:
             self.fetcher.satisfied(notice.signature)
 
-    def _wants(self, notice: TxNotice, decoded: Decoded) -> None:
-        """Keep a notice that is not told completely, and ask for what it lacks."""
+    def _wants(self, notice: TxNotice, decoded: Decoded) -> Waiting | None:
+        """Keep a notice that is not told completely, and ask for what it lacks; None if it lacks nothing."""
         if not decoded.needs:
-            return
+            return None
         pools = [need.pool for need in decoded.needs if need.pool is not None]
         whole = any(need.pool is None for need in decoded.needs)
-        self.pending.wait(notice, pools, whole=whole, told=[key_of(fact) for fact in decoded.facts])
         if self.fetcher is not None:
             for need in decoded.needs:
                 self.fetcher.want(need)
+        return self.pending.wait(notice, pools, whole=whole, told=[key_of(fact) for fact in decoded.facts])
 
     def _account(self, account: AccountSeen) -> list[Durable]:
         """Learn a pool that was asked for, and decode again what waited for it."""
@@ -195,11 +198,10 @@ class Decoding:
             if info is None:
                 self._ask_whole(waiting.notice)
                 continue
-            self.pending.close(waiting.notice.signature)
+            self.pending.done(waiting)
             decoded = self.registry.decode(waiting.notice, self.pools)
             fresh = [fact for fact in decoded.facts if key_of(fact) not in waiting.told]
-            self._wants(waiting.notice, decoded)
-            again = self.pending.get(waiting.notice.signature)
+            again = self._wants(waiting.notice, decoded)
             if again is not None:
                 again.whole = again.whole or waiting.whole
             elif waiting.whole:
@@ -219,13 +221,19 @@ class Decoding:
         return [*facts]
 
 
-def _in_feed_order(whole: TxNotice, heard: TxNotice) -> TxNotice:
+def _as_heard(whole: TxNotice, waiting: list[Waiting]) -> list[TxNotice]:
     """
-    Return a fetched copy with the place that its notification had.
+    Return a fetched copy as each of the notifications that waited for it: their program, and their place.
 
     Its place in the block may be known, but those of its neighbours are not: one order must hold for all of a slot.
+    History brings all of a block, so that places hold there.
     """
-    return msgspec.structs.replace(whole, index=None, arrival=heard.arrival)
+    heard = [entry.notice for entry in waiting]
+    if whole.feed == HISTORY or any(notice.arrival is None for notice in heard):
+        return [whole]
+    return [
+        msgspec.structs.replace(whole, index=None, arrival=notice.arrival, program=notice.program) for notice in heard
+    ]
 
 
 def _hole(notice: TxNotice, reason: str) -> Hole:

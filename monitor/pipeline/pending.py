@@ -30,47 +30,62 @@ class Waiting:
 
 
 class Pending:
-    """Waiting transactions by signature."""
+    """Waiting transactions by signature; one that several programs' subscriptions told waits once for each."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, Waiting] = {}
-        self._by_pool: dict[str, set[str]] = {}
+        self._waiting: dict[str, dict[str | None, Waiting]] = {}
+        self._by_pool: dict[str, dict[tuple[str, str | None], None]] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def get(self, signature: str) -> Waiting | None:
-        """Return a waiting transaction, or None."""
-        return self._waiting.get(signature)
+    def __contains__(self, signature: str) -> bool:
+        return signature in self._waiting
 
-    def wait(self, notice: TxNotice, pools: Iterable[str], *, whole: bool, told: Iterable[Key]) -> None:
-        """Keep a transaction until its pools are known or a whole copy comes."""
-        self.close(notice.signature)
+    def get(self, signature: str) -> list[Waiting]:
+        """Return what waits of a transaction."""
+        return list(self._waiting.get(signature, {}).values())
+
+    def wait(self, notice: TxNotice, pools: Iterable[str], *, whole: bool, told: Iterable[Key]) -> Waiting:
+        """Keep a notice until its pools are known or a whole copy comes; it replaces an earlier copy of its kind."""
+        self._drop(notice.signature, notice.program)
         waiting = Waiting(notice, set(pools), whole, set(told))
-        self._waiting[notice.signature] = waiting
+        self._waiting.setdefault(notice.signature, {})[notice.program] = waiting
         for pool in waiting.pools:
-            self._by_pool.setdefault(pool, set()).add(notice.signature)
-
-    def close(self, signature: str) -> Waiting | None:
-        """Forget a transaction, and return it if it was waiting."""
-        waiting = self._waiting.pop(signature, None)
-        for pool in waiting.pools if waiting else ():
-            left = self._by_pool.get(pool)
-            if left is not None:
-                left.discard(signature)
-                if not left:
-                    del self._by_pool[pool]
+            self._by_pool.setdefault(pool, {})[notice.signature, notice.program] = None
         return waiting
 
+    def done(self, waiting: Waiting) -> None:
+        """Forget one notice that waited."""
+        self._drop(waiting.notice.signature, waiting.notice.program)
+
+    def close(self, signature: str) -> list[Waiting]:
+        """Forget a transaction, and return what waited of it."""
+        found = self.get(signature)
+        for waiting in found:
+            self.done(waiting)
+        return found
+
     def for_pool(self, address: str) -> list[Waiting]:
-        """Return the transactions that wait for a pool, in the order of their slots."""
-        found = [self._waiting[signature] for signature in self._by_pool.get(address, ())]
-        return sorted(found, key=lambda waiting: waiting.notice.slot)
+        """Return what waits for a pool, in the order of slots and of arrival in them."""
+        found = [self._waiting[signature][program] for signature, program in self._by_pool.get(address, ())]
+        return sorted(found, key=lambda waiting: (waiting.notice.slot, waiting.notice.arrival or 0))
 
     def all(self) -> list[Waiting]:
-        """Return every waiting transaction."""
-        return list(self._waiting.values())
+        """Return everything that waits."""
+        return [waiting for kinds in self._waiting.values() for waiting in kinds.values()]
 
     def oldest_slot(self) -> int | None:
         """Return the lowest slot in which something waits; None if nothing does."""
-        return min((waiting.notice.slot for waiting in self._waiting.values()), default=None)
+        return min((waiting.notice.slot for waiting in self.all()), default=None)
+
+    def _drop(self, signature: str, program: str | None) -> None:
+        kinds = self._waiting.get(signature, {})
+        waiting = kinds.pop(program, None)
+        if not kinds:
+            self._waiting.pop(signature, None)
+        for pool in waiting.pools if waiting else ():
+            left = self._by_pool.get(pool, {})
+            left.pop((signature, program), None)
+            if not left:
+                self._by_pool.pop(pool, None)

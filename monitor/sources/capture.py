@@ -3,7 +3,7 @@ Recorded feeds: what a node said, word by word, one notice per line.
 
 A capture is JSON lines, gzip-compressed or plain. The first line is the header; every other has `ns`, the nanoseconds
 since the recording began, and one of: `frame` (a notification), `text` (a frame that is no JSON), `job` and `answer` (a
-fetch and the HTTP body that it brought), `mark` ("connected", or "lost" with `reason`).
+fetch and the HTTP body that it brought), `mark` ("connected" with `labels`, or "lost" with `reason`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from monitor.sources.tally import FeedTally
 from monitor.sources.translate import Translator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -62,6 +62,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
     answer: msgspec.Raw = msgspec.Raw()
     mark: Literal["connected", "lost"] | None = None
     reason: str | None = None
+    labels: dict[int, str] = {}
 
 
 _line_decoder = msgspec.json.Decoder(Line)
@@ -96,9 +97,9 @@ class Recorder:
     ) -> None:
         self.close()
 
-    def connected(self) -> None:
-        """Record that every subscription stands."""
-        self._put(Line(self._ns(), mark="connected"))
+    def connected(self, labels: Mapping[int, str]) -> None:
+        """Record that every subscription stands, and what each number is."""
+        self._put(Line(self._ns(), mark="connected", labels=dict(labels)))
 
     def lost(self, reason: str) -> None:
         """Record that the connection is gone."""
@@ -244,7 +245,7 @@ class Replayer:
             return self._answer(line.job, bytes(line.answer))
         match line.mark:
             case "connected":
-                self._translator.connected()
+                self._translator.connected(line.labels)
             case "lost":
                 return self._translator.lost(line.reason or "")
             case None:

@@ -33,8 +33,8 @@ _QUEUED_BLOCKS = 4  # of some 10 MB each
 class Tap(Protocol):
     """Who hears what a feed hears, word by word: a recorder."""
 
-    def connected(self) -> None:
-        """Every subscription stands."""
+    def connected(self, labels: Mapping[int, str]) -> None:
+        """Every subscription stands; `labels` tell what each number is."""
 
     def frame(self, raw: bytes) -> None:
         """The node said this: a notification of ours, or something that cannot be read."""
@@ -46,7 +46,7 @@ class Tap(Protocol):
 class NoTap:
     """Nobody listens."""
 
-    def connected(self) -> None:
+    def connected(self, labels: Mapping[int, str]) -> None:
         """Ignore it."""
 
     def frame(self, raw: bytes) -> None:
@@ -121,8 +121,8 @@ class LiveSource:
             await session.subscribe(self._wanted)
             self._settles_at = asyncio.get_running_loop().time() + self._following.settled_after_s
             self.tally.connects += 1
-            self._tap.connected()
-            self._translator.connected()
+            self._tap.connected(session.labels)
+            self._translator.connected(session.labels)
             log.info("source_connected", source=self.name, endpoint=str(self._following.endpoint))
             await self._forward(session, out)
 

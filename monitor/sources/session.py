@@ -136,6 +136,11 @@ class Session:
                 f"{self._endpoint} did not acknowledge {missing} within {waited_s:g} s", kind="unacknowledged"
             ) from None
 
+    @property
+    def labels(self) -> Mapping[int, str]:
+        """Labels of the subscriptions that stand, by the node's numbers."""
+        return self._subscriptions.labels
+
     async def receive(self) -> tuple[bytes, Event]:
         """
         Return the next frame and what it means.

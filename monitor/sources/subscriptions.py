@@ -72,6 +72,11 @@ class Subscriptions:
         """Labels of subscriptions that are not acknowledged yet."""
         return [label for label, _ in self._waiting.values()]
 
+    @property
+    def labels(self) -> Mapping[int, str]:
+        """Labels of the subscriptions that stand, by the node's numbers."""
+        return self._labels
+
     def take(self, message: rpc.Message) -> Event:
         """Say what a message means."""
         match message:

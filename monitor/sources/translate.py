@@ -11,7 +11,7 @@ from monitor.sources.notices import BlockSeen, FeedDown, FeedUp, SlotSeen
 from monitor.sources.slots import SlotTracker
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from monitor.sources.notices import Notice
     from monitor.sources.tally import FeedTally
@@ -58,6 +58,16 @@ class Arrivals:
         return number
 
 
+class _Heard:
+    """What one subscription told of late (over all connections), and how much of each slot."""
+
+    __slots__ = ("arrivals", "recent")
+
+    def __init__(self) -> None:
+        self.recent = Recent()
+        self.arrivals = Arrivals()
+
+
 class Translator:
     """
     Messages of one feed, over all its connections, to notices.
@@ -69,14 +79,15 @@ class Translator:
         self._feed = feed
         self._programs = programs
         self._tally = tally
-        self._recent = Recent()
-        self._arrivals = Arrivals()
+        self._labels: Mapping[int, str] = {}
+        self._heard: dict[str | None, _Heard] = {}
         self._slots = SlotTracker()
         self._is_connected = False
         self._is_up = False
 
-    def connected(self) -> None:
-        """Take note that every subscription stands."""
+    def connected(self, labels: Mapping[int, str] | None = None) -> None:
+        """Take note that every subscription stands; `labels` name the program of each number."""
+        self._labels = {number: label for number, label in (labels or {}).items() if label not in ("slots", "blocks")}
         self._slots = SlotTracker()
         self._is_connected = True
         self._is_up = False
@@ -90,24 +101,40 @@ class Translator:
         """Return what a notification says, in order."""
         match message:
             case rpc.LogsNotification():
-                return self._logs(message.params.result)
+                return self._logs(message.params)
             case rpc.SlotNotification():
                 return self._slot(message.params.result)
             case rpc.BlockNotification():
                 return self._block(message.params.result.value)
 
-    def _logs(self, result: rpc.LogsResult) -> Sequence[Notice]:
-        value, slot = result.value, result.context.slot
+    def _logs(self, params: rpc.LogsParams) -> Sequence[Notice]:
+        """
+        Tell a copy of a transaction's log as what its program said.
+
+        A node tells a slot subscription by subscription, each in the order of the block: a transaction that names two
+        programs comes with both, and only in its own program's turn does it stand where it belongs.
+        """
+        value, slot = params.result.value, params.result.context.slot
+        program = self._labels.get(params.subscription)
+        heard = self._heard.get(program)
+        if heard is None:
+            heard = self._heard[program] = _Heard()
         self._tally.received += 1
-        if self._recent.repeats(value.signature, slot):
+        if heard.recent.repeats(value.signature, slot):
             self._tally.repeats += 1
             return ()
         self._tally.forwarded += 1
         logs = [TRUNCATED] if value.logs is None else value.logs  # a log that is not there is one cut at its start
-        failed = value.err is not None
-        arrival = self._arrivals.next(slot)
         return (
-            TxNotice(signature=value.signature, slot=slot, failed=failed, logs=logs, feed=self._feed, arrival=arrival),
+            TxNotice(
+                signature=value.signature,
+                slot=slot,
+                failed=value.err is not None,
+                logs=logs,
+                feed=self._feed,
+                arrival=heard.arrivals.next(slot),
+                program=program,
+            ),
         )
 
     def _slot(self, result: rpc.SlotResult) -> Sequence[Notice]:

@@ -84,7 +84,7 @@ class Arrivals:
         """
         Return the arrival number of a transaction on a pool: `arrival` where the source counted in its slot.
 
-        That one is the same in each replay. (A slot in which a daemon was started again is a hole, and filled in order.)
+        It is the same in each replay. (A slot in which a daemon was started again is a hole, and filled in order.)
         """
         if arrival is not None:
             return arrival

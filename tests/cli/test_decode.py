@@ -325,7 +325,7 @@ def test_captures_are_read_as_what_they_recorded(
     programs = frozenset({mainnet.PUMPSWAP})
     endpoint = Endpoint("wss://node.example/secret")
     with Recorder(path, feed="logs", endpoint=endpoint, programs=programs, is_compressed=is_compressed) as recorder:
-        recorder.connected()
+        recorder.connected({})
         recorder.frame(json.dumps(notification("slotNotification", 0, None)).encode().replace(
             b'{"context": {"slot": 0}, "value": null}', b'{"slot": 9, "parent": 8, "root": 1}'))  # fmt: skip
         recorder.frame(logs(signature))

@@ -26,9 +26,9 @@ def naive(lines: list[str]) -> list[tuple[str, int, bytes | None]]:
     found = []
     count = 0
     for line in lines:
-        if line == "Log truncated":
-            break
         words = line.split(" ")
+        if line == "Log truncated" or (words[0] == "Program" and words[2:3] == ["failed:"] and words[1] != "log:"):
+            break
         if line.startswith("Program log: "):
             owner = stack[-1] if stack else ("", 0)
             if owner[0] == RAY and line.startswith("Program log: ray_log: "):
@@ -40,7 +40,7 @@ def naive(lines: list[str]) -> list[tuple[str, int, bytes | None]]:
         elif words[0] == "Program" and words[2:3] == ["invoke"]:
             stack.append((words[1], count))
             count += 1
-        elif words[0] == "Program" and words[2:3] in (["success"], ["failed:"]) and stack:
+        elif words[0] == "Program" and words[2:3] == ["success"] and stack:
             stack.pop()
     return found
 

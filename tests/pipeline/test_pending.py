@@ -28,4 +28,4 @@ def test_waiting_again_replaces() -> None:
     pending.wait(_notice("s", 1), ["new"], whole=False, told=[])
     assert len(pending) == 1
     assert pending.for_pool("old") == []
-    assert pending.close("nobody") is None
+    assert pending.close("nobody") == []

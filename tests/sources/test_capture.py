@@ -43,7 +43,7 @@ def record(path: Path, *, is_compressed: bool = True) -> Recorder:
 def recorded(path: Path, *, is_compressed: bool = True) -> bytes:
     """Record a short life of a feed; return the file."""
     with record(path, is_compressed=is_compressed) as recorder:
-        recorder.connected()
+        recorder.connected({})
         for frame in FRAMES:
             recorder.frame(frame)
         recorder.frame(b"garbage\n\xff")
@@ -221,7 +221,7 @@ async def test_a_replayed_life_equals_the_live_one(tmp_path: Path) -> None:
                     said.slot(50 + life, ids["slotSubscribe"]),
                 )
                 await peer.connection.close()
-                live += [await source.get() for _ in range(4)]
+                live += [await source.get() for _ in range(5)]
     again = await replayed(CaptureSource(tmp_path / "c", PROGRAMS))
     assert again == [*live, EndOfInput("logs")]
-    assert [short(notice)[0] for notice in live] == ["logs", "FeedUp", "SlotSeen", "FeedDown"] * 3
+    assert [short(notice)[0] for notice in live] == ["logs", "logs", "FeedUp", "SlotSeen", "FeedDown"] * 3

@@ -17,6 +17,8 @@ from tests.sources import said
 from tests.sources.node import LIMITS, following, node, running
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from monitor.sources.notices import Notice
     from tests.sources.node import Node, Peer, Running
 
@@ -27,9 +29,9 @@ class Told:
     def __init__(self) -> None:
         self.lines: list[Any] = []
 
-    def connected(self) -> None:
+    def connected(self, labels: Mapping[int, str]) -> None:
         """Remember."""
-        self.lines.append("connected")
+        self.lines.append(sorted(labels.values()))
 
     def frame(self, raw: bytes) -> None:
         """Remember."""
@@ -54,18 +56,23 @@ async def signature(source: Running) -> str:
 
 
 async def test_one_connection_carries_every_program() -> None:
-    """One subscription a program and one for slots; a transaction of two programs comes once."""
+    """One subscription a program and one for slots; a transaction of two programs comes as each one's, in its turn."""
     async with node() as server, running(logs_source(following(server.url))) as source:
         peer, ids = await subscribed(server)
         assert set(ids) == {said.PROGRAM, said.OTHER_PROGRAM, "slotSubscribe"}
-        await peer.send(said.logs(1, 9, ids[said.PROGRAM]), said.logs(1, 9, ids[said.OTHER_PROGRAM]))
-        await peer.send(said.logs(2, 9, ids[said.OTHER_PROGRAM]), said.slot(40, ids["slotSubscribe"]))
-        assert await signature(source) == said.signature(1)
-        assert await signature(source) == said.signature(2)
+        one, other = ids[said.PROGRAM], ids[said.OTHER_PROGRAM]
+        await peer.send(said.logs(1, 9, one), said.logs(2, 9, other), said.logs(1, 9, other), said.logs(1, 9, one))
+        await peer.send(said.slot(40, ids["slotSubscribe"]))
+        told = [await source.get() for _ in range(3)]
+        assert [(n.signature, n.program, n.arrival) for n in told if isinstance(n, TxNotice)] == [
+            (said.signature(1), said.PROGRAM, 1),
+            (said.signature(2), said.OTHER_PROGRAM, 1),
+            (said.signature(1), said.OTHER_PROGRAM, 2),
+        ]
         assert await source.get() == FeedUp("logs", 40)
         assert await source.get() == SlotSeen(40, 39, 8, "logs")
         tally = source.source.tally
-        assert (tally.connects, tally.frames, tally.repeats, tally.head_slot) == (1, 4, 1, 40)
+        assert (tally.connects, tally.frames, tally.repeats, tally.head_slot) == (1, 5, 1, 40)
 
 
 @pytest.mark.parametrize("how", ["close", "reset", "silence", "oversized"])
@@ -185,4 +192,4 @@ async def test_the_tap_hears_what_counts() -> None:
         await peer.connection.close()
         down = await source.get()
         assert isinstance(down, FeedDown)
-        assert tap.lines == ["connected", *frames, ("lost", down.reason)]
+        assert tap.lines == [sorted([said.PROGRAM, said.OTHER_PROGRAM, "slots"]), *frames, ("lost", down.reason)]
