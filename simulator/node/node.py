@@ -67,15 +67,17 @@ class Node:
         wanted = self.pubsub.wanted("logs", lambda found: found.commitment == commitment)
         if not wanted:
             return
-        for number, tx in enumerate(block.transactions):
-            mentioned = tx.mentions()
-            takers = [(c, s) for c, s in wanted if s.mentions is None or s.mentions in mentioned]
-            if takers:
-                result = logs_result(tx, self._renderer)
-                for connection, found in takers:
-                    await self._send(connection, found.frame(result))
-            if number % _BREATH == 0:
-                await asyncio.sleep(0)
+        # As agave does: subscription by subscription, each in the order of the block.
+        mentions = [tx.mentions() for tx in block.transactions]
+        results: dict[int, bytes] = {}
+        for connection, found in wanted:
+            for number, tx in enumerate(block.transactions):
+                if found.mentions is None or found.mentions in mentions[number]:
+                    if number not in results:
+                        results[number] = logs_result(tx, self._renderer)
+                    await self._send(connection, found.frame(results[number]))
+                if number % _BREATH == 0:
+                    await asyncio.sleep(0)
 
     async def _publish_block(self, block: Block, commitment: Commitment) -> None:
         for connection, found in self.pubsub.wanted("block", lambda found: found.commitment == commitment):
