@@ -13,8 +13,9 @@ from monitor.pipeline.decode import Decoding
 from monitor.pipeline.feeds import Feeds
 from monitor.pipeline.gate import Gate
 from monitor.pipeline.ledger import Ledger
-from monitor.pipeline.pending import Pending, key_of
+from monitor.pipeline.pending import Pending
 from monitor.pipeline.pools import PoolMap
+from monitor.pipeline.told import Told
 from monitor.sources.client import ClientLimits, RpcClient
 from monitor.sources.endpoint import Endpoint
 from monitor.sources.fetch import AnswerTap, Fetcher
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from monitor.sources.notices import Notice
 
 _WIRE_NOTICES = 10_000
-_REMEMBERED = 20_000
 _FAIR = 64
 
 
@@ -92,7 +92,7 @@ async def follow(config: Config, registry: Registry, audience: Audience, tap: Ta
     """
     wire: Channel[Notice] = Channel(_WIRE_NOTICES, "wire")
     gate = None if config.pumpswap.pools == "all" else Gate()
-    told = _Told()
+    told = Told()
     async with opened(config, registry.followed, tap) as sources, asyncio.TaskGroup() as tasks:
         for source in sources:
             tasks.create_task(source.run(wire))
@@ -120,19 +120,3 @@ def _admitted(gate: Gate, found: list[Fact]) -> list[Fact]:
     """Let through what a followed launchpad made: there is no database to know more than was seen here."""
     gate.answer(gate.questions(found), set())
     return gate.admit(found)[0]
-
-
-class _Told:
-    """Facts of late: a transaction that was fetched says again what its log lines said."""
-
-    def __init__(self) -> None:
-        self._seen: dict[tuple[object, ...], None] = {}
-
-    def is_new(self, fact: Fact) -> bool:
-        identity = (fact.signature, fact.slot, *key_of(fact))
-        if identity in self._seen:
-            return False
-        self._seen[identity] = None
-        if len(self._seen) > _REMEMBERED:
-            del self._seen[next(iter(self._seen))]
-        return True

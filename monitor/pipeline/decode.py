@@ -20,6 +20,7 @@ from decoders.core.types import (
 )
 from monitor.errors import Closed
 from monitor.pipeline.pending import key_of
+from monitor.pipeline.told import Told
 from monitor.sources.notices import (
     HISTORY,
     AccountSeen,
@@ -250,15 +251,22 @@ async def decode(wire: Channel[Notice], durable: Channel[Durable], live: Channel
     """
     Run until `wire` is closed and empty, then close both outputs.
 
-    What fills holes is not announced: those who watch would take the past for news, and miss news for it.
+    What fills holes is not announced: those who watch would take the past for news, and miss news for it. Nor is what
+    was announced before, and is told again by a whole copy.
     """
     done = 0
+    announced = Told()
     try:
         while True:
             notice = await wire.get()
             is_past = isinstance(notice, TxNotice) and notice.feed == HISTORY
             for item in state.take(notice):
-                if live is not None and not is_past and isinstance(item, (Launch, Trade, CurveComplete, Graduation)):
+                if (
+                    live is not None
+                    and not is_past
+                    and isinstance(item, (Launch, Trade, CurveComplete, Graduation))
+                    and announced.is_new(item)
+                ):
                     live.offer(item)
                 await durable.put(item)
             done += 1

@@ -1,8 +1,7 @@
 """Pools of launched tokens are stored, others are not, and a mint's standing may change once: by its launch."""
 
-from tests.pipeline.facts import graduation, launch, pool_created, pool_trade, trade
-
 from monitor.pipeline.gate import Gate
+from tests.pipeline.facts import graduation, launch, pool_created, pool_trade, trade
 
 
 def test_launchpads_are_never_filtered() -> None:

@@ -1,13 +1,12 @@
 """The pool map learns from what is told, and forgets the oldest when it is full."""
 
-from tests.pipeline.facts import graduation, launch, pool_created, pool_trade, trade
-
 from decoders.core.types import PoolInfo
 from monitor.pipeline.pools import PoolMap
+from tests.pipeline.facts import graduation, launch, pool_created, pool_trade, trade
 
 
 def test_learns_where_a_token_trades() -> None:
-    """A graduation's new pool, an opened pool and a traded pool are known afterwards; Pump.fun's curves need no place."""
+    """A graduation's new pool, an opened one and a traded one are known afterwards; Pump.fun's curves need no place."""
     pools = PoolMap()
     for fact in (graduation(), pool_created(pool="opened", flipped=True), pool_trade(pool="traded"), trade(), launch()):
         pools.learn(fact)
