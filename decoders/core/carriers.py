@@ -55,12 +55,6 @@ class LogWalk(msgspec.Struct, frozen=True, gc=False):
     truncated: bool = False
     failed: bool = False
 
-    def of(self, program: str) -> LogWalk:
-        """Return the same with what one program said and did alone."""
-        emitted = [event for event in self.emitted if event.program == program]
-        calls = [called if called == program else "" for called in self.calls]
-        return LogWalk(emitted, calls, self.foreign, self.truncated, self.failed)
-
 
 class LogWalker:
     """

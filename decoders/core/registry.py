@@ -65,15 +65,12 @@ class Registry:
             return _NOTHING
         walk = self._walker.walk(notice.logs or ())
         out = _Out(self, notice, pools)
-        if walk.failed and notice.invokes is None:
-            return _NOTHING
-        if notice.program is not None:
-            walk = walk.of(notice.program)
         if notice.invokes is None:
-            if len(walk.emitted) > 1:
-                walk.emitted.sort(key=_position)  # as a whole copy's, which has instructions to sort by
-            out.events(walk.emitted)
-            out.wants(walk)
+            if walk.failed:
+                return _NOTHING
+            out.events(_told(walk.emitted, notice.program))
+            if walk.truncated or not self.whole.isdisjoint(walk.calls):
+                out.wants(walk)
         else:
             out.events(_merged(notice, walk))
             out.instructions(notice)
@@ -112,8 +109,6 @@ def _merged(notice: TxNotice, walk: carriers.LogWalk) -> list[Emitted]:
     """
     invokes = notice.invokes or ()
     emitted = carriers.from_invokes(invokes)
-    if notice.program is not None:
-        emitted = [event for event in emitted if event.program == notice.program]
     by_cpi = {(event.program, _discriminator(event)) for event in emitted}
     places: dict[int, Invoke] = {}
     for program in {event.program for event in walk.emitted}:
@@ -125,12 +120,23 @@ def _merged(notice: TxNotice, walk: carriers.LogWalk) -> list[Emitted]:
         emitter = places.get(event.position)
         position = event.position if emitter is None else emitter.position
         emitted.append(carriers.Emitted(event.program, event.data, position, emitter, event.text))
-    emitted.sort(key=_position)
-    return emitted
+    return _told(emitted, notice.program)
 
 
 def _discriminator(event: Emitted) -> bytes:
     return (event.data or b"")[:8]
+
+
+def _told(emitted: list[Emitted], program: str | None) -> list[Emitted]:
+    """Return the events of log lines that count (all, or one program's), in the order of a whole copy's."""
+    if program is not None:
+        for event in emitted:
+            if event.program != program:
+                emitted = [event for event in emitted if event.program == program]
+                break
+    if len(emitted) > 1:
+        emitted.sort(key=_position)
+    return emitted
 
 
 def _position(event: Emitted) -> int:
@@ -139,6 +145,8 @@ def _position(event: Emitted) -> int:
 
 class _Out:
     """The facts of one notice as they are found."""
+
+    __slots__ = ("_nth", "facts", "needs", "notice", "partial", "pools", "registry")
 
     def __init__(self, registry: Registry, notice: TxNotice, pools: Mapping[str, PoolInfo]) -> None:
         self.registry = registry
@@ -175,8 +183,9 @@ class _Out:
             )  # fmt: skip
             said = tuple(rule.say(site, record))
             for item in said:
-                if not isinstance(item, Need) and item.block_time is not None and item.block_time not in _TIMES:
-                    raise LayoutError(f"time {item.block_time} is out of range")
+                time = None if isinstance(item, Need) else item.block_time
+                if time is not None and time not in _TIMES:
+                    raise LayoutError(f"time {time} is out of range")
         except LayoutError as error:
             self._fault(pad, event, str(error), data, layout.name, nth)
             return
@@ -205,14 +214,15 @@ class _Out:
 
     def wants(self, walk: carriers.LogWalk) -> None:
         """Ask for the whole transaction where log lines alone cannot tell it."""
+        notice = self.notice
+        called = {program for program in walk.calls if program and notice.program in (None, program)}
+        programs = self.registry.programs
         if walk.truncated:
-            venue = next((self.registry.programs[program].name for program in walk.calls if program), "")
-            self._need(Need(self.notice.signature, self.notice.slot, "truncated", venue))
-        if not self.registry.whole.isdisjoint(walk.calls):
-            for program in sorted(self.registry.whole.intersection(walk.calls)):
-                self._need(
-                    Need(self.notice.signature, self.notice.slot, "accounts", self.registry.programs[program].name)
-                )
+            first = notice.program or next((program for program in walk.calls if program), None)
+            venue = programs[first].name if first in programs else ""
+            self._need(Need(notice.signature, notice.slot, "truncated", venue))
+        for program in sorted(self.registry.whole & called):
+            self._need(Need(notice.signature, notice.slot, "accounts", programs[program].name))
 
     def _take(self, said: Sequence[Fact | Need]) -> None:
         for item in said:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from decoders.core.errors import IdlError
@@ -345,3 +346,52 @@ class TestLoad:
         """A file that is no IDL is refused by name."""
         with pytest.raises(IdlError, match=r"idl/pumpfun\.json: not JSON"):
             load(["pumpfun"], lambda _: b"{")
+
+
+BOTH = (
+    Call(ROUTER, b"", (), (buy(key(1), 100), Call(LAB.address, LAB.instruction("buy_exact_in"), (), (
+        Event(LAB.event("TradeEvent", total_base_sell=9, virtual_base=10, virtual_quote=1)),
+    )))),
+    Call(SWAP.address, SWAP.instruction("sell"), (), (Event(SWAP.event("DepositEvent")),)),
+    buy(key(2), 200),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("carriers", ["log", "log cpi"])
+def test_what_one_program_says(carriers: str) -> None:
+    """A copy that one program's subscription told says what that program does, and the programs' copies say all."""
+    whole = notice(*BOTH, carriers=carriers)
+    all_facts = ALL.decode(whole, {})
+    parts = [
+        ALL.decode(msgspec.structs.replace(whole, program=program), {})
+        for program in (PUMP.address, SWAP.address, LAB.address)
+    ]
+    assert [{fact.program for fact in [*part.facts, *part.partial]} for part in parts] == [
+        {PUMP.address}, {SWAP.address}, {LAB.address}
+    ]  # fmt: skip
+    for of in ("facts", "partial", "needs"):
+        found = [item for part in parts for item in getattr(part, of)]
+        assert sorted(found, key=str) == sorted(getattr(all_facts, of), key=str)
+
+
+def test_one_program_of_truncated_logs() -> None:
+    """Each program's copy of cut lines wants the whole transaction, one that did not run yet too."""
+    for program, venue in ((PUMP.address, "pumpfun"), (SWAP.address, "pumpswap")):
+        cut = msgspec.structs.replace(notice(*BOTH, carriers="log", truncate_after=1), program=program)
+        assert ALL.decode(cut, {}).needs == [Need(SIGNATURE, SLOT, "truncated", venue)]
+
+
+def test_migration_in_another_programs_copy() -> None:
+    """What an instruction says is said in the copy of its own program alone."""
+    migrate = Call(LAB.address, LAB.instruction("migrate_to_cpswap"), ())
+    copy = notice(migrate, buy(key(1), 1))
+    assert {fact.kind for fact in ALL.decode(msgspec.structs.replace(copy, program=PUMP.address), {}).facts} == {
+        "trade"
+    }
+    assert {fact.kind for fact in ALL.decode(msgspec.structs.replace(copy, program=LAB.address), {}).facts} == {"fault"}
+
+
+def test_a_failed_call_fails_its_transaction() -> None:
+    """A node may say that nothing failed (surfpool does): the log says it did, and nothing of it happened."""
+    logs = [*(notice(buy(key(1), 1), carriers="log").logs or ()), f"Program {ROUTER} failed: custom program error: 0x1"]
+    assert ALL.decode(TxNotice(SIGNATURE, SLOT, failed=False, logs=logs), {}) == Decoded()
