@@ -17,7 +17,7 @@ from monitor.pipeline.ledger import Ledger
 from monitor.pipeline.pending import Pending
 from monitor.pipeline.pools import PoolMap
 from monitor.store.batch import Written
-from tests.decoders.built import ALL
+from tests.decoders.built import ALL, RAW, TIME_S, Call, Event, notice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -50,8 +50,8 @@ class Books:
     """
     A database that holds every batch it was given.
 
-    `errors` are raised first, one for each attempt. While `open` is clear, commits wait. `loses` are facts of which the
-    answer says nothing.
+    `errors` are raised first, one for each attempt. While `open` is clear, commits wait; `begun` is set by the first
+    attempt. `loses` are facts of which the answer says nothing.
     """
 
     launched: Collection[str] = ()
@@ -61,6 +61,7 @@ class Books:
     batches: list[Batch] = field(default_factory=list)
     asked: list[set[str]] = field(default_factory=list)
     open: asyncio.Event = field(default_factory=asyncio.Event)
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         """Begin open."""
@@ -74,6 +75,7 @@ class Books:
     async def write(self, batch: Batch) -> Written:
         """Take a batch."""
         self.tried.append(batch)
+        self.begun.set()
         if self.errors:
             raise self.errors.pop(0)
         await self.open.wait()
@@ -114,6 +116,16 @@ def as_told(whole: TxNotice, arrival: int = 1, feed: str = "logs") -> TxNotice:
     """Return a transaction as a log notification tells it: lines alone, no place and no time."""
     assert whole.logs is not None
     return TxNotice(whole.signature, whole.slot, whole.failed, logs=whole.logs, feed=feed, arrival=arrival)
+
+
+def logged_buys(count: int) -> list[TxNotice]:
+    """Return buys on a Pump.fun curve as log notifications tell them; their signatures are "0", "1" and so on."""
+    event = RAW["pumpfun"].event("TradeEvent", is_buy=True, token_amount=1_000, sol_amount=100, timestamp=TIME_S)
+    call = Call(RAW["pumpfun"].address, b"", (), (Event(event, "log"),))
+    told = notice(call, carriers="log", block_time=None)
+    return [
+        msgspec.structs.replace(told, signature=str(number), arrival=number + 1, feed="logs") for number in range(count)
+    ]
 
 
 def fetched(whole: TxNotice) -> TxNotice:
