@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
-from redis.asyncio import Redis
 
 from decoders.core.errors import IdlError
 from decoders.core.registry import load
@@ -21,7 +20,7 @@ from monitor.data import data_dir
 from monitor.errors import ConfigError, DrainTooSlow, NoSourceLeft, SourceRefused
 from monitor.health import Health, beat
 from monitor.metrics import Meters, serve
-from monitor.pipeline.announce import Drops, RedisAnnouncer, announce, discard
+from monitor.pipeline.announce import Drops, RedisAnnouncer, announce, connect, discard
 from monitor.pipeline.decode import Decoding, decode
 from monitor.pipeline.feeds import Feeds
 from monitor.pipeline.gate import Gate
@@ -425,7 +424,6 @@ async def _resume(config: Config, store: Store, client: RpcClient, feed: str) ->
 async def _announcer(config: Config, servers: Servers, stack: contextlib.AsyncExitStack) -> RedisAnnouncer | None:
     if servers.redis_url is None:
         return None
-    timeout_s = config.redis.timeout_s
-    client = Redis.from_url(servers.redis_url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
+    client = connect(servers.redis_url, config.redis.timeout_s)
     stack.push_async_callback(client.aclose)
     return RedisAnnouncer(client, config.announce.stream_max_len)

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from decoders.core.types import Trade
@@ -15,8 +18,6 @@ from monitor.present import fact_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from redis.asyncio import Redis
 
     from decoders.core.types import Fact
     from monitor.channel import Channel
@@ -50,6 +51,13 @@ def trades_channel(mint: str) -> str:
     return f"trades:{mint}"
 
 
+def connect(url: str, timeout_s: float) -> Redis:
+    """Return a client of a Redis that is given up after `timeout_s`; close it when done."""
+    # No second try: one whose answer was lost would tell everything twice.
+    once = Retry(NoBackoff(), 0)
+    return Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=once)
+
+
 class RedisAnnouncer:
     """Tells facts through one Redis."""
 
@@ -67,9 +75,7 @@ class RedisAnnouncer:
         """
         args: list[bytes | str | int] = [len(facts)]
         for fact in facts:
-            shown = fact_json(fact)
-            del shown["fields"]  # whoever needs the raw event finds it by its identity
-            text = _encode(shown)
+            text = _encode(fact_json(fact, raw=False))  # whoever needs the raw event finds it by its identity
             if isinstance(fact, Trade):
                 args += ["p", trades_channel(str(fact.mint)), text]
             else:
@@ -86,7 +92,12 @@ def identity(fact: Fact) -> tuple[int | None, str, str, str, int, str]:
 
 
 async def announce(live: Channel[Fact], announcer: Announcer, dropped: Drops) -> None:
-    """Run until `live` is closed and empty. What cannot be told is dropped and counted: live is for who watches now."""
+    """
+    Run until `live` is closed and empty.
+
+    What cannot be told is dropped and counted, also what is left when this is cancelled: live is for who watches now.
+    """
+    is_away = False
     while True:
         try:
             facts = [await live.get(), *live.get_nowait_all(_MOST_AT_ONCE - 1)]
@@ -96,7 +107,16 @@ async def announce(live: Channel[Fact], announcer: Announcer, dropped: Drops) ->
             await announcer.announce(facts)
         except RedisUnavailable as error:
             dropped.count += len(facts)
-            log.warning("announcements_dropped", facts=len(facts), error=str(error))
+            if not is_away:
+                log.warning("announcements_dropped", error=str(error))
+            is_away = True
+        except asyncio.CancelledError:
+            dropped.count += len(facts) + len(live)
+            raise
+        else:
+            if is_away:
+                log.info("announcements_told_again", dropped=dropped.count)
+            is_away = False
         await asyncio.sleep(0)
 
 
