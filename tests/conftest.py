@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+import structlog
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -44,6 +45,13 @@ def pytest_make_collect_report(
         report.longrepr = f"skipped, which --no-skips forbids: {report.longrepr}"
         report.outcome = "failed"
     return report
+
+
+@pytest.fixture(autouse=True)
+def _own_log() -> Generator[None]:
+    """Undo what a test set up of the log: it would write to that test's captured, by then closed, standard error."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture
