@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from decoders.core.types import Fact
     from monitor.config import Config
     from monitor.pipeline.decode import Durable
-    from monitor.pipeline.protocols import Announcer
+    from monitor.pipeline.protocols import Announcer, Writer
     from monitor.pipeline.protocols import Fetcher as Fetches
     from monitor.sources.live import LiveSource
     from monitor.sources.notices import Notice, Source
@@ -59,6 +59,7 @@ WIRE_NOTICES = 10_000
 DURABLE_FACTS = 20_000
 LIVE_FACTS = 5_000
 _BEAT_S = 5.0
+_LAST_WORDS_S = 1.0
 _PATIENCE_S = 60.0
 
 
@@ -90,14 +91,21 @@ class Pipeline:
     health: Health
 
     async def run(self) -> None:
-        """Run every stage until the wire is closed and all of it is committed."""
+        """Run every stage until the wire is closed and all of it is committed; what is announced then gets a moment."""
         async with asyncio.TaskGroup() as stages:
             stages.create_task(decode(self.wire, self.durable, self.live, self.decoding), name="decode")
-            stages.create_task(write(self.durable, self.writing), name="write")
-            if self.live is not None and self.announcer is not None:
-                stages.create_task(announce(self.live, self.announcer, self.drops), name="announce")
-            elif self.live is not None:
+            writing = stages.create_task(write(self.durable, self.writing), name="write")
+            if self.live is None:
+                return
+            telling = (
                 stages.create_task(discard(self.live), name="discard")
+                if self.announcer is None
+                else stages.create_task(announce(self.live, self.announcer, self.drops, self.writing.gate), name="announce")
+            )
+            await asyncio.wait({writing})
+            # A Redis that hangs must not make a stop look like one that lost something.
+            await asyncio.wait({telling}, timeout=_LAST_WORDS_S)
+            telling.cancel()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +128,7 @@ class Watchers:
 
 def build(  # noqa: PLR0913 - the parts of a pipeline, all by keyword
     registry: Registry,
-    writer: Store,
+    writer: Writer,
     *,
     pools: PoolMap,
     resume: dict[str, int],
@@ -170,6 +178,7 @@ async def follow(
     Raises:
         NoSourceLeft: If every source was refused.
         DrainTooSlow: If the rest was not committed within `deadline_s` of the stop.
+        ExceptionGroup: If a source or a stage broke.
     """
     stages = asyncio.create_task(pipeline.run(), name="stages")
     feeding = asyncio.create_task(_feed(pipeline, sources, helpers), name="sources")
@@ -183,10 +192,7 @@ async def follow(
             try:
                 await asyncio.wait_for(asyncio.shield(stages), deadline_s)
             except TimeoutError:
-                raise DrainTooSlow(
-                    f"what was under way could not be committed within {deadline_s:g} s",
-                    mend="look whether the database answers; what was not committed is fetched again from the node",
-                ) from None
+                raise _too_slow(deadline_s, feeding) from None
         await stages
         if not feeding.cancelled():
             feeding.result()
@@ -194,6 +200,18 @@ async def follow(
         for task in (stages, feeding, stopping):
             task.cancel()
         await asyncio.wait({stages, feeding, stopping})
+
+
+def _too_slow(deadline_s: float, feeding: asyncio.Task[None]) -> BaseException:
+    """Return the error of a drain that was given up, along with the one (if any) with which the sources ended."""
+    slow = DrainTooSlow(
+        f"what was under way could not be committed within {deadline_s:g} s",
+        mend="look whether the database answers; what was not committed is fetched again from the node",
+    )
+    broken = None if feeding.cancelled() else feeding.exception()
+    return (
+        slow if broken is None else BaseExceptionGroup("the sources ended, and the drain was too slow", [broken, slow])
+    )
 
 
 async def _feed(pipeline: Pipeline, sources: Sequence[Source], helpers: Sequence[Source]) -> None:
@@ -209,7 +227,8 @@ async def _feed(pipeline: Pipeline, sources: Sequence[Source], helpers: Sequence
 
     async with asyncio.TaskGroup() as group:
         serving = [group.create_task(helper.run(pipeline.wire)) for helper in helpers]
-        await asyncio.gather(*[group.create_task(one(source)) for source in sources])
+        # Not gather: what it raises the group would count a second time.
+        await asyncio.wait([group.create_task(one(source)) for source in sources])
         for task in serving:
             task.cancel()
     if refused and len(refused) == len(sources):
