@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from monitor.config import Config, example_toml, load
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -160,3 +162,16 @@ def test_an_installed_wheel_finds_its_data_from_any_directory(wheel: Path, tmp_p
         text=True,
     )
     assert found.stdout.split() == [str(site / "monitor" / "_data" / name) for name in ("idl", "migrations", "systemd")]
+
+
+def test_the_example_names_every_setting() -> None:
+    """The example configuration is what the program itself knows of its settings, and holds a valid one."""
+    text = (ROOT / "deploy" / "launch-monitor.toml").read_text()
+    assert text == example_toml()
+    assert load(ROOT / "deploy" / "launch-monitor.toml", {}) == Config()
+
+
+def test_the_scrape_job_finds_the_metrics() -> None:
+    """The Prometheus example asks where the daemon answers by default."""
+    assert Config().metrics.listen is not None
+    assert f'"{Config().metrics.listen}"' in (ROOT / "deploy" / "prometheus" / "scrape.yml").read_text()

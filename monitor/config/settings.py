@@ -9,12 +9,14 @@ import msgspec
 from msgspec import Meta
 
 from monitor.config.address import redact_url
+from monitor.data import data_dir
 from monitor.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-KNOWN_PROGRAMS = ("pumpfun", "pumpswap", "raydium_launchpad", "raydium_cpmm", "raydium_amm_v4")
+KNOWN_PROGRAMS = tuple(sorted(file.stem for file in data_dir("idl").glob("*.json")))
+"""Whatever has an IDL: a new launchpad is known by its file."""
 MIB = 1 << 20
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]

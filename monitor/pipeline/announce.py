@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from decoders.core.types import Fact
     from monitor.channel import Channel
+    from monitor.pipeline.gate import Gate
     from monitor.pipeline.protocols import Announcer
 
 STREAM = "launches"
@@ -91,9 +92,9 @@ def identity(fact: Fact) -> tuple[int | None, str, str, str, int, str]:
     return fact.block_time, fact.signature, fact.program, fact.event, fact.nth, fact.kind
 
 
-async def announce(live: Channel[Fact], announcer: Announcer, dropped: Drops) -> None:
+async def announce(live: Channel[Fact], announcer: Announcer, dropped: Drops, gate: Gate | None = None) -> None:
     """
-    Run until `live` is closed and empty.
+    Run until `live` is closed and empty. What `gate` does not know to be stored is not told.
 
     What cannot be told is dropped and counted, also what is left when this is cancelled: live is for who watches now.
     """
@@ -103,6 +104,10 @@ async def announce(live: Channel[Fact], announcer: Announcer, dropped: Drops) ->
             facts = [await live.get(), *live.get_nowait_all(_MOST_AT_ONCE - 1)]
         except Closed:
             return
+        facts = [fact for fact in facts if gate is None or gate.passes(fact)]
+        if not facts:
+            await asyncio.sleep(0)
+            continue
         try:
             await announcer.announce(facts)
         except RedisUnavailable as error:

@@ -57,6 +57,11 @@ class Gate:
             (kept if mint is None or self._standing.get(mint, False) else filtered).append(fact)
         return kept, filtered
 
+    def passes(self, fact: Fact) -> bool:
+        """Tell whether a fact is known to be stored, by what was learned so far: for who cannot wait for an answer."""
+        mint = _asks(fact)
+        return mint is None or self._standing.get(mint, False)
+
     def _remember(self, mint: str, standing: bool) -> None:
         if mint not in self._standing and len(self._standing) >= self._most:
             del self._standing[next(iter(self._standing))]

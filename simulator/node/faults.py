@@ -9,8 +9,7 @@ class Faults:
     """
     Faults of one node, switched by tests.
 
-    `repeat`: each notification is sent this many times more. `paused`: nothing is sent until `resume`. The schedule of
-    faults (issue 3) drives these same switches.
+    `repeat`: each notification is sent this many times more. `paused`: nothing is sent until `resume`.
     """
 
     def __init__(self) -> None:

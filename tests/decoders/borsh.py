@@ -197,7 +197,7 @@ class Idl:
         return st.fixed_dictionaries({field["name"]: self.values(field["type"]) for field in fields})
 
     def shown(self, node: Any, value: Any) -> Any:
-        """Return a value as `launch-monitor decode` prints it (issue 2, Contract of decode)."""
+        """Return a value as `launch-monitor decode` prints it."""
         match node:
             case "bool" | "string" | "pubkey" | "f32" | "f64":
                 return value

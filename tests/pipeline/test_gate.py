@@ -41,6 +41,17 @@ def test_canonical_pools_vouch_for_their_mint() -> None:
     assert gate.admit([opened, pool_created(mint="n")])[1] == []
 
 
+def test_who_cannot_wait_hears_what_is_known() -> None:
+    """Live announcements leave out what the gate would filter, and what it does not know yet."""
+    gate = Gate()
+    assert not gate.passes(pool_trade(mint="m"))
+    assert gate.passes(pool_trade(mint="m", canonical=True))
+    assert gate.passes(trade(mint="m"))
+    gate.answer({"m", "n"}, {"m"})
+    assert gate.passes(pool_trade(mint="m"))
+    assert not gate.passes(pool_trade(mint="n"))
+
+
 def test_memory_is_bounded() -> None:
     """The mint remembered first is forgotten first, and is asked for again."""
     gate = Gate(most=2)

@@ -45,7 +45,7 @@ def market() -> Market:
 
 
 def test_everything_happens(market: Market) -> None:
-    """The market shows every kind of event that the issue asks for."""
+    """The market shows every kind of event."""
     said = {name for _, name in market.world.ledger.events}
     assert said >= {
         "CreateEvent", "TradeEvent", "CompleteEvent", "PostCompleteBuyEvent", "CompletePumpAmmMigrationEvent",
