@@ -100,7 +100,9 @@ class Pipeline:
             telling = (
                 stages.create_task(discard(self.live), name="discard")
                 if self.announcer is None
-                else stages.create_task(announce(self.live, self.announcer, self.drops, self.writing.gate), name="announce")
+                else stages.create_task(
+                    announce(self.live, self.announcer, self.drops, self.writing.gate), name="announce"
+                )
             )
             await asyncio.wait({writing})
             # A Redis that hangs must not make a stop look like one that lost something.
