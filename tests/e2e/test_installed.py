@@ -34,7 +34,10 @@ def test_the_version_is_told_from_any_directory(program: Path) -> None:
 async def run(program: Path, state_dir: Path) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run the daemon with nothing configured but where its data goes."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LAUNCH_MONITOR_")}
-    environment["LAUNCH_MONITOR_EMBEDDED__STATE_DIR"] = str(state_dir)
+    environment |= {
+        "LAUNCH_MONITOR_EMBEDDED__STATE_DIR": str(state_dir),
+        "LAUNCH_MONITOR_METRICS__LISTEN": "127.0.0.1:0",
+    }
     daemon = await asyncio.create_subprocess_exec(
         program, "run", cwd="/", env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=None
     )
