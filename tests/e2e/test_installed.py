@@ -80,11 +80,13 @@ async def test_with_nothing_configured_rows_arrive_within_a_minute_and_keep_arri
     program: Path, state_dir: Path
 ) -> None:
     """The newcomer's first minute: a simulator, embedded servers, launches printed, tables that grow, a clean end."""
+    # Simulated rows never stand beside real ones: they have a folder of their own.
+    simulated = state_dir.with_name(f"{state_dir.name}-simulated")
     async with run(program, state_dir) as daemon:
         async with asyncio.timeout(FIRST_ROWS_S):
-            tokens = await grows(daemon, state_dir, "tokens")
-            trades = await grows(daemon, state_dir, "transactions")
-            await grows(daemon, state_dir, "tokens", tokens)
-            await grows(daemon, state_dir, "transactions", trades)
+            tokens = await grows(daemon, simulated, "tokens")
+            trades = await grows(daemon, simulated, "transactions")
+            await grows(daemon, simulated, "tokens", tokens)
+            await grows(daemon, simulated, "transactions", trades)
     assert daemon.returncode == 0
-    assert process.processes_in(state_dir / "postgres" / "data") == []
+    assert process.processes_in(simulated / "postgres" / "data") == []
