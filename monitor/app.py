@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from monitor.pipeline.decode import Durable
     from monitor.pipeline.protocols import Announcer, Writer
     from monitor.pipeline.protocols import Fetcher as Fetches
-    from monitor.sources.live import LiveSource
+    from monitor.sources.live import LiveSource, Tap
     from monitor.sources.notices import Notice, Source
     from monitor.store.batch import Batch, Written
 
@@ -307,28 +307,47 @@ async def store_of(config: Config, servers: Servers, *, migrate: bool) -> AsyncI
         yield store
 
 
-def live_source(config: Config, registry: Registry) -> LiveSource:
+def endpoints(config: Config) -> tuple[Endpoint, Endpoint]:
     """
-    Return the feed that the configuration names.
+    Return the node's websocket and HTTP endpoints.
+
+    Raises:
+        ConfigError: If none is configured.
+    """
+    node = config.node
+    if node.ws_url is None or node.http_url is None:
+        raise ConfigError("no node to follow", mend="give --endpoint mainnet (or an address), or set node.ws_url")
+    return Endpoint(node.ws_url), Endpoint(node.http_url)
+
+
+def live_source(config: Config, programs: frozenset[str], tap: Tap | None = None) -> LiveSource:
+    """
+    Return the feed that the configuration names. `tap` hears it word by word.
 
     Raises:
         ConfigError: If no node is configured.
     """
-    if config.node.ws_url is None:
-        raise ConfigError("no node is configured", mend="give --endpoint mainnet or URL, or set node.ws_url")
+    node = config.node
     following = Following(
-        endpoint=Endpoint(config.node.ws_url),
-        programs=registry.followed,
-        commitment=config.node.commitment,
-        limits=Limits(stall_timeout_s=config.node.stall_timeout_s, max_frame_bytes=config.node.max_frame_bytes),
+        endpoint=endpoints(config)[0],
+        programs=programs,
+        commitment=node.commitment,
+        limits=Limits(stall_timeout_s=node.stall_timeout_s, max_frame_bytes=node.max_frame_bytes),
     )
-    return blocks_source(following) if config.node.feed == "blocks" else logs_source(following)
+    return (blocks_source if node.feed == "blocks" else logs_source)(following, tap=tap)
 
 
 def rpc_client(config: Config) -> RpcClient:
-    """Return a client of the configured node's HTTP address."""
+    """
+    Return a client of the configured node's HTTP address.
+
+    Raises:
+        ConfigError: If it has none.
+    """
+    if config.node.http_url is None:
+        raise ConfigError("no node to ask", mend="give --endpoint mainnet (or an address), or set node.http_url")
     limits = ClientLimits(rate_per_s=config.fetch.rate_per_s, concurrency=config.fetch.concurrency)
-    return RpcClient(Endpoint(str(config.node.http_url)), limits)
+    return RpcClient(Endpoint(config.node.http_url), limits)
 
 
 async def run(config: Config, *, migrate: bool = False, on_servers: Callable[[Servers], None] | None = None) -> None:
@@ -343,7 +362,7 @@ async def run(config: Config, *, migrate: bool = False, on_servers: Callable[[Se
         MonitorError: Whatever ends the daemon but a signal; its `exit_code` is the process's.
     """
     registry = registry_of(config)
-    source = live_source(config, registry)
+    source = live_source(config, registry.followed)
     manager = ServiceManager()
     with stop_on_signals() as stop:
         async with contextlib.AsyncExitStack() as stack:

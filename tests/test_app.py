@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from monitor.app import build, follow
+from monitor.app import build, endpoints, follow, live_source, rpc_client
+from monitor.config import Config
 from monitor.errors import (
     EXIT_BUG,
+    ConfigError,
     DrainTooSlow,
     MonitorError,
     NoSourceLeft,
@@ -244,3 +246,11 @@ async def test_a_redis_that_hangs_holds_up_no_stop(monkeypatch: pytest.MonkeyPat
     await run(stages, Feed(logged_buys(9)))
     assert len(books.facts) == 9
     assert stages.drops.count == 9
+
+
+def test_without_a_node_there_is_nothing_to_follow() -> None:
+    """The mend is named, whichever half of the node's address is missing."""
+    for needs_node in (endpoints, rpc_client, lambda config: live_source(config, ALL.followed)):
+        with pytest.raises(ConfigError) as caught:
+            needs_node(Config())
+        assert "--endpoint" in str(caught.value.mend)

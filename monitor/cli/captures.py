@@ -81,7 +81,7 @@ def record(
     if out.exists() and not force:
         raise UsageError(f"{out} exists", mend="name another file, or give --force")
     registry = app.registry_of(settings)
-    ws, _ = node.endpoints(settings)
+    ws, _ = app.endpoints(settings)
     try:
         recorder = Recorder(
             out,

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from monitor import app
-from monitor.cli import announced, node, servers
+from monitor.cli import announced, servers
 from monitor.cli.loop import finish
 from monitor.cli.options import ConfigFile, NodeAddress, read_config
 from monitor.cli.say import explain, tell
@@ -67,7 +67,7 @@ async def _connect(config: Config) -> int:
 async def _websocket(config: Config) -> str:
     if config.node.ws_url is None:
         return "none is set: `run` follows the built-in simulator"
-    ws, _ = node.endpoints(config)
+    ws, _ = app.endpoints(config)
     programs = sorted(app.registry_of(config).followed)
     wanted = {"slots": rpc.slot_subscribe()}
     if config.node.feed == "blocks":

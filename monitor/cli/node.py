@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from decoders.core.types import CurveComplete, Graduation, Launch, Trade, TxNotice
+from monitor import app
 from monitor.channel import Channel
-from monitor.errors import ConfigError
 from monitor.pipeline.decode import Decoding
 from monitor.pipeline.feeds import Feeds
 from monitor.pipeline.gate import Gate
@@ -16,11 +16,8 @@ from monitor.pipeline.ledger import Ledger
 from monitor.pipeline.pending import Pending
 from monitor.pipeline.pools import PoolMap
 from monitor.pipeline.told import Told
-from monitor.sources.client import ClientLimits, RpcClient
-from monitor.sources.endpoint import Endpoint
 from monitor.sources.fetch import AnswerTap, Fetcher
-from monitor.sources.live import Following, Tap, blocks_source, logs_source
-from monitor.sources.session import Limits
+from monitor.sources.live import Tap
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -47,30 +44,17 @@ class Sources(NamedTuple):
     fetcher: Fetcher
 
 
-def endpoints(config: Config) -> tuple[Endpoint, Endpoint]:
-    """
-    Return the node's websocket and HTTP endpoints.
-
-    Raises:
-        ConfigError: If none is configured.
-    """
-    node = config.node
-    if node.ws_url is None or node.http_url is None:
-        raise ConfigError("no node to follow", mend="give --endpoint mainnet (or an address), or set node.ws_url")
-    return Endpoint(node.ws_url), Endpoint(node.http_url)
-
-
 @asynccontextmanager
 async def opened(config: Config, programs: frozenset[str], tap: Taps | None = None) -> AsyncGenerator[Sources]:
-    """Make the sources that the configuration asks for. `tap` records what they hear."""
-    ws, http = endpoints(config)
-    node = config.node
-    limits = Limits(stall_timeout_s=node.stall_timeout_s, max_frame_bytes=node.max_frame_bytes)
-    following = Following(ws, programs, node.commitment, limits)
-    feed = (logs_source if node.feed == "logs" else blocks_source)(following, tap=tap)
-    rates = ClientLimits(rate_per_s=config.fetch.rate_per_s, concurrency=config.fetch.concurrency)
-    async with RpcClient(http, rates) as client:
-        yield Sources(feed, Fetcher(client, programs, commitment=node.commitment, tap=tap))
+    """
+    Make the sources that the configuration asks for. `tap` records what they hear.
+
+    Raises:
+        ConfigError: If no node is configured.
+    """
+    feed = app.live_source(config, programs, tap)
+    async with app.rpc_client(config) as client:
+        yield Sources(feed, Fetcher(client, programs, commitment=config.node.commitment, tap=tap))
 
 
 class Audience(Protocol):
