@@ -54,8 +54,10 @@ class Ours:
         return self._events[notices.PUMPFUN][data[:8]].layout.read(data, 8)
 
     def translator(self) -> Translator:
-        """Return a translator that has heard nothing yet."""
-        return Translator("logs", self.registry.followed, FeedTally())
+        """Return a translator that has heard nothing yet, of a connection as the daemon's: a subscription a program."""
+        translator = Translator("logs", self.registry.followed, FeedTally())
+        translator.connected({notices.SUBSCRIPTION: notices.PUMPFUN})
+        return translator
 
     def facts(self, translator: Translator, text: bytes) -> Decoded:
         """Read one frame of the websocket."""

@@ -18,6 +18,7 @@ from decoders.core import base58
 
 PUMPFUN = "6EF8rrecthR5Dkzon8Nwu78hRvfCKubJ14M5uBEwF6P"
 COUNT, MINTS = 500, 50
+SUBSCRIPTION = 24_040
 _DATA = "Program data: "
 _TRADE = bytes.fromhex("bddb7fd34ee661ee")
 _MINT, _USER = slice(8, 40), slice(57, 89)
@@ -80,5 +81,9 @@ def _notification(rng: random.Random, slot: int, logs: list[str]) -> str:
     """Return a logsNotification as Agave writes it."""
     value = {"signature": base58.encode(rng.randbytes(64)), "err": None, "logs": logs}
     result: dict[str, Any] = {"context": {"slot": slot}, "value": value}
-    message = {"jsonrpc": "2.0", "method": "logsNotification", "params": {"result": result, "subscription": 24_040}}
+    message = {
+        "jsonrpc": "2.0",
+        "method": "logsNotification",
+        "params": {"result": result, "subscription": SUBSCRIPTION},
+    }
     return json.dumps(message, separators=(",", ":"))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from decoders.core.carriers import Emitted
+    from decoders.core.layout import Layout
     from decoders.core.pad import EventRule, Pad
     from decoders.core.types import Fact, Invoke, PoolInfo
 
@@ -69,12 +70,16 @@ class Registry:
             if walk.failed:
                 return _NOTHING
             out.events(_told(walk.emitted, notice.program))
-            if walk.truncated or not self.whole.isdisjoint(walk.calls):
+            if walk.truncated or (self._is_whole(notice.program) and not self.whole.isdisjoint(walk.calls)):
                 out.wants(walk)
         else:
             out.events(_merged(notice, walk))
             out.instructions(notice)
         return Decoded(out.facts, out.partial, out.needs, walk.foreign)
+
+    def _is_whole(self, program: str | None) -> bool:
+        """Tell whether a copy told for `program` may want more than log lines carry."""
+        return program is None or program in self.whole
 
     def decode_event(self, program: str, data: bytes) -> Decoded:
         """Return what bare event bytes say (discriminator first, with or without the self-CPI prefix)."""
@@ -155,7 +160,7 @@ class _Out:
         self.facts: list[Fact] = []
         self.partial: list[Fact] = []
         self.needs: list[Need] = []
-        self._nth: dict[tuple[str, str], int] = {}
+        self._nth: dict[Layout | tuple[str, str], int] = {}
 
     def events(self, emitted: Sequence[Emitted]) -> None:
         for event in emitted:
@@ -172,7 +177,7 @@ class _Out:
 
     def _event(self, pad: Pad, rule: EventRule, event: Emitted, data: bytes) -> None:
         layout = rule.layout
-        nth = self._count(pad.program, layout.name)
+        nth = self._count(layout)
         try:
             record = layout.read(data, len(layout.discriminator))
             if record.values[rule.oldest] is None:
@@ -200,7 +205,7 @@ class _Out:
             if pad is None or rule is None or notice.program not in (None, pad.program):
                 continue
             name, say = rule
-            nth = self._count(pad.program, name)
+            nth = self._count(pad.instructions[invoke.data[:8]])
             site = Site(notice, pad.program, pad.name, name, nth, invoke.position, invoke, self.pools, pad.instructions)
             try:
                 said = list(say(site, pad.instructions[invoke.data[:8]].read(invoke.data, 8)))
@@ -239,9 +244,10 @@ class _Out:
         if need not in self.needs:
             self.needs.append(need)
 
-    def _count(self, program: str, name: str) -> int:
-        nth = self._nth.get((program, name), 0)
-        self._nth[program, name] = nth + 1
+    def _count(self, what: Layout | tuple[str, str]) -> int:
+        """Number what was said: an event or instruction by its layout, a fault without one by program and name."""
+        nth = self._nth.get(what, 0)
+        self._nth[what] = nth + 1
         return nth
 
     def _fault(
@@ -255,7 +261,7 @@ class _Out:
                 program=pad.program,
                 venue=pad.name,
                 event=name,
-                nth=self._count(pad.program, name) if nth is None else nth,
+                nth=self._count((pad.program, name)) if nth is None else nth,
                 signature=self.notice.signature,
                 slot=self.notice.slot,
                 block_time=self.notice.block_time,
