@@ -88,16 +88,15 @@ class Decoding:
             case SlotSeen(root=root, feed=feed):
                 self.ledger.head_slot = max(self.ledger.head_slot, notice.slot)
                 return self._progress(self.feeds.told(feed, root, self.pending.oldest_slot()))
-            case BlockSeen(slot=slot, feed=feed, block_time=time):
+            case BlockSeen(slot=slot):
                 self.ledger.head_slot = max(self.ledger.head_slot, slot)
-                return self._progress(self.feeds.told(feed, slot, self.pending.oldest_slot(), time))
+                return [*self.feeds.block(notice, self.pending.oldest_slot())]
             case FeedUp(feed=feed, subscribed_at_slot=slot):
                 self.subscribed.set()
                 missed = self.feeds.up(feed, slot)
                 # The hole and this say all of what lies before: a feed that ends before it has told anything more is
                 # resumed from here, and not from nowhere.
-                begun = Progress(feed=feed, slot=slot)
-                return [begun] if missed is None else [missed, begun]
+                return [*missed, Progress(feed=feed, slot=slot)]
             case FeedDown(feed=feed):
                 self.feeds.down(feed)
                 return []

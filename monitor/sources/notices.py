@@ -26,7 +26,11 @@ class SlotSeen(msgspec.Struct, frozen=True, tag=True):
 
 
 class BlockSeen(msgspec.Struct, frozen=True, tag=True):
-    """Every notice of the block of `slot` stands before this. The parent's slot and hash prove what was skipped."""
+    """
+    Every notice of the block of `slot` stands before this. The parent's slot and hash prove what was skipped.
+
+    `unreadable` of its transactions could not be read: the block is not told completely.
+    """
 
     slot: int
     parent_slot: int
@@ -34,6 +38,7 @@ class BlockSeen(msgspec.Struct, frozen=True, tag=True):
     previous_blockhash: str
     block_time: int | None
     feed: str
+    unreadable: int = 0
 
 
 class FeedUp(msgspec.Struct, frozen=True, tag=True):

@@ -144,7 +144,7 @@ class Translator:
 
     def _block(self, value: rpc.BlockValue) -> Sequence[Notice]:
         block = value.block
-        if block is None:
+        if block is None:  # the next block's parent tells whether one is missing: the node may yet give it
             self._tally.received += 1
             self._tally.malformed += 1
             return ()
@@ -161,6 +161,7 @@ class Translator:
             block.previous_blockhash,
             sane_time(block.block_time),
             self._feed,
+            len(parsed.malformed),
         )
         return [*self._up(value.slot), *parsed.notices, seen]
 

@@ -14,7 +14,7 @@ from monitor.pipeline.feeds import Feeds
 from monitor.pipeline.ledger import Ledger
 from monitor.pipeline.pending import Pending
 from monitor.pipeline.pools import PoolMap
-from monitor.sources.notices import FeedUp, FetchGaveUp, HoleFilled
+from monitor.sources.notices import BlockSeen, FeedUp, FetchGaveUp, HoleFilled
 from monitor.store.batch import Filled, Hole, Progress
 
 FILLED = Filled(by="history", hole_id=1)
@@ -81,3 +81,13 @@ def test_a_subscription_is_durable_from_its_first_moment(decoding: Decoding) -> 
     assert decoding.take(FeedUp("logs", 7)) == [Progress(feed="logs", slot=7)]
     missed = Hole(first_slot=8, last_slot=30, reason="feed_away", feed="logs")
     assert decoding.take(FeedUp("logs", 30)) == [missed, Progress(feed="logs", slot=30)]
+
+
+def test_a_block_that_did_not_come_is_a_hole_before_progress_passes_it(decoding: Decoding) -> None:
+    """What the node could not give, or what was unreadable, is known to be missing from the next block on."""
+    decoding.take(FeedUp("blocks", 10))
+    assert decoding.take(BlockSeen(10, 9, "h10", "h9", None, "blocks")) == []
+    missed = Hole(first_slot=11, last_slot=12, reason="parent_not_told", feed="blocks")
+    unread = Hole(first_slot=13, last_slot=13, reason="block_unreadable", feed="blocks")
+    block = BlockSeen(13, 12, "h13", "h12", 1_790_000_000, "blocks", unreadable=3)
+    assert decoding.take(block) == [missed, unread, Progress(feed="blocks", slot=13, block_time=1_790_000_000)]

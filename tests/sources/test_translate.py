@@ -102,7 +102,7 @@ def test_blocks() -> None:
     assert up == FeedUp("f", 9)
     assert isinstance(tx, TxNotice)
     assert (tx.signature, tx.slot, tx.index, tx.block_time) == (said.signature(2), 9, 1, said.BLOCK_TIME)
-    assert seen == BlockSeen(9, 8, "hash9", "hash8", said.BLOCK_TIME, "f")
+    assert seen == BlockSeen(9, 8, "hash9", "hash8", said.BLOCK_TIME, "f", unreadable=1)
     assert (tally.received, tally.irrelevant, tally.malformed, tally.forwarded) == (3, 1, 1, 1)
 
 
