@@ -13,14 +13,13 @@ import structlog
 
 from decoders.core.errors import IdlError
 from decoders.core.registry import load
-from monitor import embedded
 from monitor.channel import Channel
-from monitor.config import parse_start, state_dir
+from monitor.config import parse_start
 from monitor.data import data_dir
 from monitor.errors import ConfigError, DrainTooSlow, NoSourceLeft, SourceRefused
 from monitor.health import Health, beat
 from monitor.metrics import Meters, serve
-from monitor.pipeline.announce import Drops, RedisAnnouncer, announce, connect, discard
+from monitor.pipeline.announce import Drops, announce, discard
 from monitor.pipeline.decode import Decoding, decode
 from monitor.pipeline.feeds import Feeds
 from monitor.pipeline.gate import Gate
@@ -29,6 +28,7 @@ from monitor.pipeline.pending import Pending
 from monitor.pipeline.pools import PoolMap
 from monitor.pipeline.write import Writing, write
 from monitor.sdnotify import ServiceManager
+from monitor.servers import announcer_of, servers_of, store_of
 from monitor.sources.client import ClientLimits, RpcClient
 from monitor.sources.endpoint import Endpoint
 from monitor.sources.fetch import Fetcher
@@ -38,10 +38,9 @@ from monitor.sources.pending import Rules
 from monitor.sources.replay import CaptureSource
 from monitor.sources.session import Limits
 from monitor.sources.since import slot_ago
-from monitor.store.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from decoders.core.registry import Registry
     from decoders.core.types import Fact
@@ -49,9 +48,11 @@ if TYPE_CHECKING:
     from monitor.pipeline.decode import Durable
     from monitor.pipeline.protocols import Announcer, Writer
     from monitor.pipeline.protocols import Fetcher as Fetches
+    from monitor.servers import Servers
     from monitor.sources.live import LiveSource, Tap
     from monitor.sources.notices import Notice, Source
     from monitor.store.batch import Batch, Written
+    from monitor.store.store import Store
 
 log = structlog.get_logger(__name__)
 
@@ -251,62 +252,6 @@ def stop_on_signals() -> Iterator[asyncio.Event]:
             loop.remove_signal_handler(number)
 
 
-@dataclass(frozen=True, slots=True)
-class Servers:
-    """Where the database and Redis (None: there is none) are, and what people type to look at them."""
-
-    database_url: str
-    redis_url: str | None
-    connect_lines: tuple[str, ...] = ()
-
-
-@contextlib.asynccontextmanager
-async def servers_of(config: Config) -> AsyncIterator[Servers]:
-    """
-    Yield the configured servers; embedded ones run for as long as the context lasts.
-
-    Raises:
-        AlreadyRunning: If another daemon uses the state directory.
-        ConfigError: If the embedded servers are not installed, or their directory cannot be used.
-        EmbeddedFailed: If one does not start.
-    """
-    if config.database.url is not None:
-        if config.redis.url is None:
-            log.info("announcements_off", reason="redis.url is not set")
-        yield Servers(config.database.url, config.redis.url)
-        return
-    async with embedded.start(state_dir(config)) as own:
-        keeping = asyncio.create_task(own.keep())
-        try:
-            yield Servers(own.database_url, config.redis.url or own.redis_url, own.connect_lines)
-        finally:
-            keeping.cancel()
-            await asyncio.wait({keeping})
-
-
-@contextlib.asynccontextmanager
-async def store_of(config: Config, servers: Servers, *, migrate: bool) -> AsyncIterator[Store]:
-    """
-    Yield the database, ours to write.
-
-    Raises:
-        AlreadyRunning: If another daemon writes to it.
-        SchemaMismatch: If its schema is not this program's.
-        StoreUnavailable: If it does not answer.
-    """
-    database = config.database
-    opened = await Store.open(
-        servers.database_url,
-        connect_timeout_s=database.connect_timeout_s,
-        command_timeout_s=database.command_timeout_s,
-    )
-    async with opened as store:
-        if migrate:
-            await store.migrate()
-        await store.lock()
-        yield store
-
-
 def endpoints(config: Config) -> tuple[Endpoint, Endpoint]:
     """
     Return the node's websocket and HTTP endpoints.
@@ -384,7 +329,7 @@ async def run(config: Config, *, migrate: bool = False, on_servers: Callable[[Se
                 pools=PoolMap((await store.load_pools(config.store.known_pools)).values()),
                 resume=await _resume(config, store, client, source.name),
                 fetcher=fetcher,
-                announcer=await _announcer(config, servers, stack),
+                announcer=await stack.enter_async_context(announcer_of(config, servers)),
                 everything=config.pumpswap.pools == "all",
                 batch_max_rows=config.store.batch_max_rows,
                 live=True,
@@ -459,11 +404,3 @@ async def _resume(config: Config, store: Store, client: RpcClient, feed: str) ->
             return {feed: await slot_ago(client, start.ago_s, config.node.commitment) - 1}
         case "progress":
             return {progress.feed: progress.slot for progress in await store.progress()}
-
-
-async def _announcer(config: Config, servers: Servers, stack: contextlib.AsyncExitStack) -> RedisAnnouncer | None:
-    if servers.redis_url is None:
-        return None
-    client = connect(servers.redis_url, config.redis.timeout_s)
-    stack.push_async_callback(client.aclose)
-    return RedisAnnouncer(client, config.announce.stream_max_len)

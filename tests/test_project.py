@@ -38,7 +38,7 @@ BASE = {
     f"monitor.{name}"
     for name in ("errors", "channel", "tasks", "config", "log", "metrics", "data", "present", "sdnotify")
 }
-APP = {f"monitor.{name}" for name in ("app", "health")}
+APP = {f"monitor.{name}" for name in ("app", "health", "servers", "start")}
 FRONT = {f"monitor.{name}" for name in ("cli", "__main__", "install")}
 
 

@@ -14,6 +14,7 @@ from monitor.cli.say import complain, tell
 from monitor.cli.screen import Lines
 from monitor.config import Config, redact_url
 from monitor.errors import RedisUnavailable
+from monitor.servers import Servers
 from simulator.run import Simulator, serve
 
 _SIMULATED_PER_S = 30.0
@@ -83,7 +84,7 @@ def _following(config: Config, node: Simulator) -> Config:
 async def _run(config: Config, *, quiet: bool) -> None:
     printing: list[asyncio.Task[None]] = []
 
-    def on_servers(found: app.Servers) -> None:
+    def on_servers(found: Servers) -> None:
         for line in found.connect_lines:
             tell(f"look inside: {line}")
         if config.metrics.listen and not config.metrics.listen.endswith(":0"):
