@@ -268,6 +268,7 @@ class _Out:
                 index=self.notice.index,
                 arrival=self.notice.arrival,
                 position=event.position,
+                platform=pad.platform,
                 reason=reason,
                 payload=payload,
             )

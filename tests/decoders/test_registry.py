@@ -176,7 +176,9 @@ class TestFaults:
         assert isinstance(fault, Fault)
         assert (fault.event, fault.nth, fault.payload, fault.position) == (event, 0, data, 0)
         assert fault.reason.endswith(reason)
-        assert (fault.block_time, fault.signature, fault.venue) == (TIME_S, SIGNATURE, "pumpfun")
+        assert (fault.block_time, fault.signature, fault.venue, fault.platform) == (
+            TIME_S, SIGNATURE, "pumpfun", "pumpfun",
+        )  # fmt: skip
         assert [said(trade, "base_amount", "nth") for trade in trades] == [
             (7, 1 if event == "TradeEvent" else 0),
             (8, 2 if event == "TradeEvent" else 1),
