@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from decoders.core.base58 import encode
-from decoders.core.pad import build, check_amounts, facts_common, mark, quote_of
+from decoders.core.pad import build, check_amounts, facts_common, mark, new_creators, quote_of
 from decoders.core.pda import derive
 from decoders.core.types import WSOL, CurveComplete, Graduation, Launch, Other, Trade
 
@@ -51,9 +51,7 @@ def pad(idl: Idl) -> Pad:
                 _mayhem(idl.events["UpdateMayhemVirtualParamsEvent"], curve),
             ),
         }
-        | {name: (field, _creator(idl.events[name], field)) for name, field in creators.items() if name in idl.events},
-        other=_other,
-        accounts={},
+        | new_creators(idl, NAME, "mint", "bonding_curve", creators),
     )
 
 
@@ -74,7 +72,7 @@ def _launch(layout: Layout) -> Say:
     def say(site: Site, record: Record) -> Iterator[Launch]:
         (name, symbol, uri, mint, curve, user, creator, time, base, sol, for_sale, supply, token_program, mayhem,
          cashback, quote_key, quote, fee_bps, holder, depth) = pick(record.values)  # fmt: skip
-        quote_mint = quote_of(quote_key, encode)
+        quote_mint = quote_of(quote_key)
         reserves = quote if quote_key is not None and any(quote_key) else sol
         mark_base, mark_quote = (None, None) if base is None else mark(base, reserves)
         check_amounts(for_sale, supply, fee_bps)
@@ -184,7 +182,7 @@ def _complete(layout: Layout) -> Say:
             mint=encode(mint),
             pool=encode(curve),
             trader=encode(user),
-            quote_mint=quote_of(quote, encode),
+            quote_mint=quote_of(quote),
         )
 
     return say
@@ -203,7 +201,7 @@ def _graduation(layout: Layout) -> Say:
             pool=encode(curve),
             to_pool=encode(pool),
             to_venue="pumpswap",
-            quote_mint=quote_of(quote_mint, encode),
+            quote_mint=quote_of(quote_mint),
             base_amount=base,
             quote_amount=quote,
             payer=encode(user),
@@ -237,7 +235,7 @@ def _post_complete(layout: Layout) -> Say:
             quote_amount=quote,
             # quote_in counts the fees or not, depending on the instruction; what entered the reserves does never.
             user_quote_amount=max(quote_in, quote + fee + creator_fee),
-            quote_mint=quote_of(quote_mint, encode),
+            quote_mint=quote_of(quote_mint),
             mark_base=mark_base,
             mark_quote=mark_quote,
             curve_sold=FOR_SALE,
@@ -267,23 +265,3 @@ def _mayhem(layout: Layout, curve: Any) -> Say:
         )
 
     return say
-
-
-def _creator(layout: Layout, field: str) -> Say:
-    pick = layout.pick("timestamp", "mint", "bonding_curve", field)
-
-    def say(site: Site, record: Record) -> Iterator[Other]:
-        time, mint, curve, creator = pick(record.values)
-        yield Other(
-            **facts_common(site, record, time),
-            platform=NAME,
-            mint=encode(mint),
-            pool=encode(curve),
-            creator=encode(creator),
-        )
-
-    return say
-
-
-def _other(site: Site, record: Record) -> Iterator[Other]:
-    yield Other(**facts_common(site, record, None), platform=NAME)

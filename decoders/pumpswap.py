@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from decoders.core.base58 import encode
-from decoders.core.pad import build, check_amounts, facts_common, mark, quote_of, stands_flipped
+from decoders.core.pad import build, check_amounts, facts_common, mark, new_creators, quote_of, stands_flipped
 from decoders.core.pda import derive
 from decoders.core.types import Other, PoolCreated, PoolInfo, Trade
 
@@ -41,8 +41,7 @@ def pad(idl: Idl) -> Pad:
             "InitBoostEvent": ("virtual_quote_reserves", _boost(events["InitBoostEvent"])),
             "BoostBuyAndBurnEvent": ("base_reserves_after", _burn(events["BoostBuyAndBurnEvent"])),
         }
-        | {name: (field, _creator(events[name], field)) for name, field in creators.items() if name in events},
-        other=_other,
+        | new_creators(idl, None, "base_mint", "pool", creators),
         accounts={"Pool": _account(idl.accounts["Pool"], idl.address)},
     )
 
@@ -180,7 +179,7 @@ def _created(layout: Layout, program: str) -> Say:
     def say(site: Site, record: Record) -> Iterator[PoolCreated]:
         time, creator, base_key, quote_key, decimals, quote_decimals, base, quote, pool = pick(record.values)
         check_amounts(base, quote)
-        info = _describe(program, encode(pool), encode(base_key), quote_of(quote_key, encode))
+        info = _describe(program, encode(pool), encode(base_key), quote_of(quote_key))
         if info.flipped:
             base, quote, decimals, quote_decimals = quote, base, quote_decimals, decimals
         yield PoolCreated(
@@ -233,22 +232,6 @@ def _burn(layout: Layout) -> Say:
         )
 
     return say
-
-
-def _creator(layout: Layout, field: str) -> Say:
-    pick = layout.pick("timestamp", "base_mint", "pool", field)
-
-    def say(site: Site, record: Record) -> Iterator[Other]:
-        time, mint, pool, creator = pick(record.values)
-        yield Other(
-            **facts_common(site, record, time), mint=encode(mint), pool=encode(pool), creator=encode(creator),
-        )  # fmt: skip
-
-    return say
-
-
-def _other(site: Site, record: Record) -> Iterator[Other]:
-    yield Other(**facts_common(site, record, None))
 
 
 def _account(layout: Layout, program: str) -> Any:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from decoders.core.base58 import encode
 from decoders.core.errors import LayoutError
 from decoders.core.pad import build, check_amounts, facts_common, mark, stands_flipped
-from decoders.core.types import Other, PoolCreated, PoolInfo, Trade
+from decoders.core.types import PoolCreated, PoolInfo, Trade
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,6 @@ def pad(idl: Idl) -> Pad:
             "SwapBaseInLog": ("out_amount", _swap(idl.events["SwapBaseInLog"], "amount_in", "out_amount")),
             "SwapBaseOutLog": ("deduct_in", _swap(idl.events["SwapBaseOutLog"], "deduct_in", "amount_out")),
         },
-        other=_other,
         signatures_only=True,
         ray_log=True,
         sized_accounts={AMM_INFO_BYTES: _account},
@@ -121,10 +120,6 @@ def _created(layout: Layout, accounts_of_initialize2: int) -> Say:
         )
 
     return say
-
-
-def _other(site: Site, record: Record) -> Iterator[Other]:
-    yield Other(**facts_common(site, record, None))
 
 
 def _account(address: str, data: bytes) -> PoolInfo | None:

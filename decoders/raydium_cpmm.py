@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from decoders.core.base58 import encode
 from decoders.core.errors import LayoutError
 from decoders.core.pad import MONEY, build, check_amounts, facts_common, mark
-from decoders.core.types import Other, PoolCreated, PoolInfo, Trade
+from decoders.core.types import PoolCreated, PoolInfo, Trade
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,6 @@ def pad(idl: Idl) -> Pad:
         idl,
         platform=None,
         events={"SwapEvent": ("base_input", _swap(idl.events["SwapEvent"]))},
-        other=_other,
         instructions={name: _created(idl.instructions[name]) for name in ("initialize", "initialize_with_permission")},
         accounts={"PoolState": _account(idl.accounts["PoolState"])},
         signatures_only=True,
@@ -127,10 +126,6 @@ def _created(layout: Layout) -> Say:
         )
 
     return say
-
-
-def _other(site: Site, record: Record) -> Iterator[Other]:
-    yield Other(**facts_common(site, record, None))
 
 
 def _account(layout: Layout) -> Any:

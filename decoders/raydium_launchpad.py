@@ -8,7 +8,7 @@ from decoders.core.base58 import encode
 from decoders.core.errors import LayoutError
 from decoders.core.pad import build, check_amounts, facts_common, mark
 from decoders.core.pda import derive
-from decoders.core.types import CurveComplete, Graduation, Launch, Other, PoolInfo, Trade
+from decoders.core.types import CurveComplete, Graduation, Launch, PoolInfo, Trade
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,6 @@ def pad(idl: Idl) -> Pad:
             "PoolCreateEvent": ("vesting_param", _launch(idl.events["PoolCreateEvent"])),
             "TradeEvent": ("pool_status", _trade(trade)),
         },
-        other=_other,
         instructions={
             "migrate_to_cpswap": _graduation(idl, "migrate_to_cpswap", "raydium_cpmm", CPSWAP_PLACES),
             "migrate_to_amm": _graduation(idl, "migrate_to_amm", "raydium_amm_v4", AMM_PLACES),
@@ -229,10 +228,6 @@ def _graduation(idl: Idl, name: str, venue: str, places: dict[int, tuple[int, in
 
 def _after(balance: Any, mint: str) -> int | None:
     return balance.after if balance is not None and balance.mint == mint else None
-
-
-def _other(site: Site, record: Record) -> Iterator[Other]:
-    yield Other(**facts_common(site, record, None), platform=NAME)
 
 
 def _account(layout: Layout) -> Any:

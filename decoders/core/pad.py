@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from decoders.core.base58 import encode
 from decoders.core.errors import LayoutError
 from decoders.core.layout import Layout
-from decoders.core.types import I64_MAX, WSOL, ZERO_KEY, Invoke, Need, PoolInfo, TxNotice
+from decoders.core.types import I64_MAX, WSOL, ZERO_KEY, Invoke, Need, Other, PoolInfo, TxNotice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from decoders.core.layout import Idl
     from decoders.core.types import Fact, NeedReason, Record
@@ -98,7 +99,6 @@ def build(  # noqa: PLR0913 - a table of rules, all but two by keyword
     *,
     platform: str | None,
     events: dict[str, tuple[str, Say]],
-    other: Say,
     instructions: dict[str, Say] | None = None,
     accounts: dict[str, ReadAccount] | None = None,
     sized_accounts: dict[int, ReadBytes] | None = None,
@@ -109,12 +109,15 @@ def build(  # noqa: PLR0913 - a table of rules, all but two by keyword
     Join a program's IDL with the rules of its decoder.
 
     Args:
-        events: Per event of interest the last field of its oldest layout, and its rule.
-        other: The rule of every event else in the IDL.
+        events: Per event of interest the last field of its oldest layout, and its rule. Any other event is an `Other`.
 
     Raises:
         IdlError: If the IDL lacks an event, field, instruction or account that a rule names.
     """
+
+    def other(site: Site, record: Record) -> Iterator[Other]:
+        yield Other(**facts_common(site, record, None), platform=platform)
+
     rules = {layout.discriminator: EventRule(layout, other, 0) for layout in idl.events.values()}
     for event, (oldest, say) in events.items():
         layout = idl.events[event]
@@ -140,7 +143,41 @@ def build(  # noqa: PLR0913 - a table of rules, all but two by keyword
     )
 
 
-def quote_of(mint: bytes | None, encode: Callable[[bytes], str]) -> str:
+def new_creators(
+    idl: Idl, platform: str | None, mint: str, pool: str, fields: dict[str, str]
+) -> dict[str, tuple[str, Say]]:
+    """
+    Return rules for those of some events that the IDL has: each tells who earns a token's creator fee from then on.
+
+    Args:
+        mint: Name of the events' field with the token.
+        pool: Name of the one with its curve or pool.
+        fields: By event the name of the one with the new creator.
+    """
+    return {
+        event: (field, _new_creator(idl.events[event], platform, (mint, pool, field)))
+        for event, field in fields.items()
+        if event in idl.events
+    }
+
+
+def _new_creator(layout: Layout, platform: str | None, fields: tuple[str, str, str]) -> Say:
+    pick = layout.pick("timestamp", *fields)
+
+    def say(site: Site, record: Record) -> Iterator[Other]:
+        time, mint, pool, creator = pick(record.values)
+        yield Other(
+            **facts_common(site, record, time),
+            platform=platform,
+            mint=encode(mint),
+            pool=encode(pool),
+            creator=encode(creator),
+        )
+
+    return say
+
+
+def quote_of(mint: bytes | None) -> str:
     """Return the quote mint of an event's field: SOL, in whatever way it is said, is the wrapped mint."""
     if mint is None or mint == bytes(32):
         return WSOL
@@ -205,6 +242,6 @@ def facts_common(site: Site, record: Record | None, timestamp: int | None) -> di
 
 
 __all__ = [
-    "MONEY", "ZERO_KEY", "EventRule", "Pad", "Site", "build", "check_amounts", "facts_common", "mark", "quote_of",
-    "stands_flipped",
+    "MONEY", "ZERO_KEY", "EventRule", "Pad", "Site", "build", "check_amounts", "facts_common", "mark", "new_creators",
+    "quote_of", "stands_flipped",
 ]  # fmt: skip
