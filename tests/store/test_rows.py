@@ -6,15 +6,18 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from decoders.core.types import Record
 from monitor.store.order import arrival_order, exact_order
 from monitor.store.rows import (
+    _OF_MARKET,
     AT,
     COLUMNS,
     FILLABLE,
+    KNOWN_BITS,
     Times,
     clean,
     known,
@@ -49,6 +52,27 @@ def test_a_row_has_every_column() -> None:
     for name in ("signature", "venue", "event", "nth", "slot", *FILLABLE, "base_amount", "side", "trader", "organic"):
         assert found[name] == getattr(copy, name)
     assert (found["block_time"], found["token_id"], found["pool_id"], found["quote_id"]) == (AT_TIME, 1, 2, 3)
+
+
+def test_what_a_copy_may_lack_is_the_same_everywhere() -> None:
+    """Each such member has a bit of its own in `known`, and its own place in a row, a merge and a trade of a row."""
+    lacks = trade(index=None, **dict.fromkeys((*FILLABLE, *_OF_MARKET)))
+    assert known(lacks) == 0
+    values = {name: 100 + at for at, name in enumerate((*FILLABLE, *_OF_MARKET))}
+    bits = {known(msgspec.structs.replace(lacks, **{name: value})) for name, value in values.items()}
+    bits |= {known(msgspec.structs.replace(lacks, index=0)), known(trade(record=Record(None, (), b"x"))) & 1}
+    assert len(bits) == len(values) + 2
+    assert all(bit.bit_count() == 1 for bit in bits)
+    assert max(bits) < 1 << KNOWN_BITS
+    whole = msgspec.structs.replace(lacks, **values)
+    assert {name: getattr(merged(lacks, whole), name) for name in values} == values
+    of_row = {name: values[name] for name in FILLABLE}
+    found = trade_row(whole, AT_TIME, 0, (1, 2, 3), 9)
+    assert {name: found[AT[name]] for name in FILLABLE} == of_row
+    assert {name: getattr(with_row(lacks, found), name) for name in FILLABLE} == of_row
+    better = upgrade(trade_row(lacks, AT_TIME, 0, (1, 2, 3), 9), found)
+    assert better is not None
+    assert {name: better[AT[name]] for name in FILLABLE} == of_row
 
 
 def test_an_upgrade_fills_what_is_null_and_moves_slot_and_order() -> None:
