@@ -1,4 +1,5 @@
 -- Human units for people and dashboards. Prices are quote tokens per launched token; NULL where a decimals is not known.
+-- LEAST passes over NULL: a progress that is not known must not come out as 100.
 
 CREATE VIEW pool_prices AS
 SELECT p.id AS pool_id,
@@ -8,7 +9,8 @@ SELECT p.id AS pool_id,
        q.address AS quote_mint,
        COALESCE(q.symbol, q.address) AS quote_symbol,
        trim_scale((p.mark_quote / 10::NUMERIC ^ q.decimals) / NULLIF(p.mark_base / 10::NUMERIC ^ b.decimals, 0)) AS price,
-       trim_scale(LEAST(ROUND(100.0 * p.curve_sold / NULLIF(p.curve_total, 0), 4), 100)) AS progress_percent
+       CASE WHEN p.curve_sold IS NOT NULL AND p.curve_total > 0
+            THEN trim_scale(LEAST(ROUND(100.0 * p.curve_sold / p.curve_total, 4), 100)) END AS progress_percent
   FROM pools p
   JOIN mints b ON b.id = p.token_id
   JOIN mints q ON q.id = p.quote_id;
@@ -47,7 +49,8 @@ SELECT r.block_time,
        COALESCE(q.symbol, q.address) AS quote_symbol,
        trim_scale((r.quote_amount / 10::NUMERIC ^ q.decimals) / NULLIF(r.base_amount / 10::NUMERIC ^ b.decimals, 0)) AS price,
        trim_scale((r.mark_quote / 10::NUMERIC ^ q.decimals) / NULLIF(r.mark_base / 10::NUMERIC ^ b.decimals, 0)) AS mark_price,
-       trim_scale(LEAST(ROUND(100.0 * r.curve_sold / NULLIF(r.curve_total, 0), 4), 100)) AS progress_percent,
+       CASE WHEN r.curve_sold IS NOT NULL AND r.curve_total > 0
+            THEN trim_scale(LEAST(ROUND(100.0 * r.curve_sold / r.curve_total, 4), 100)) END AS progress_percent,
        r.organic,
        r.synthetic,
        r.trader,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import asyncpg
 import pytest
 
 from monitor.store.store import Store
@@ -40,3 +41,11 @@ async def store(database_url: str) -> AsyncIterator[Store]:
         await store.migrate()
         await store.lock()
         yield store
+
+
+@pytest.fixture
+async def sql(database_url: str, store: Store) -> AsyncIterator[asyncpg.Connection]:
+    """A plain connection to the store's database."""
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()

@@ -104,6 +104,16 @@ async def test_recent_trades(store: Store) -> None:
     assert await store.recent_trades(5, venue="pumpfun", mint=MINT) == [newest, first]
 
 
+async def test_what_has_no_curve_has_no_progress(store: Store, sql: asyncpg.Connection) -> None:
+    """A pool sells no share of anything, and of a fixed curve the launch does not tell what it sells."""
+    await store.write(Batch([swap(), launch(mint="fixed", pool="curve", curve_kind="fixed", for_sale=None)]))
+    (row,) = await store.recent_trades(5)
+    assert row.progress_percent is None
+    (launched,) = await store.recent_launches(5)
+    assert launched.progress_percent is None
+    assert await sql.fetch("SELECT progress_percent FROM pool_prices WHERE progress_percent IS NOT NULL") == []
+
+
 async def test_what_has_unknown_decimals_has_no_amount(store: Store) -> None:
     """Nothing is shown in guessed units."""
     await store.write(Batch([trade(quote_mint="odd")]))
