@@ -75,7 +75,7 @@ def _launch(layout: Layout) -> Say:
         quote_mint = quote_of(quote_key)
         reserves = quote if quote_key is not None and any(quote_key) else sol
         mark_base, mark_quote = (None, None) if base is None else mark(base, reserves)
-        check_amounts(for_sale, supply, fee_bps)
+        check_amounts(for_sale, fee_bps)
         yield Launch(
             **facts_common(site, record, time),
             platform=NAME,

@@ -54,7 +54,7 @@ def _launch(layout: Layout) -> Say:
     def say(site: Site, record: Record) -> Iterator[Fact | Need]:
         pool, creator, (decimals, name, symbol, uri), (kind, (curve,)) = pick(record.values)
         supply, for_sale, raise_target, migrate_type, curve_kind = _curve_members(kind, curve)
-        check_amounts(supply, for_sale, raise_target)
+        check_amounts(for_sale, raise_target)
         mint, quote_mint = site.account("base_mint"), site.account("quote_mint")
         if mint is None or quote_mint is None:
             yield site.need("accounts")

@@ -107,7 +107,8 @@ def _check_member(fact: Fact, member: str, value: Any) -> None:
         return
     if isinstance(value, int):
         low = -I64_MAX if member == "virtual_quote" else 0
-        assert low <= value <= I64_MAX, where
+        high = 10**20 - 1 if member == "supply" else I64_MAX  # a NUMERIC(20), for a mint's supply is 64 bits wide
+        assert low <= value <= high, where
     elif member in ("mint", "pool", "to_pool", "quote_mint", "trader", "creator", "payer", "platform_config"):
         assert len(decode(value)) == 32, where
         assert member != "quote_mint" or value != borsh.ZERO_KEY, where

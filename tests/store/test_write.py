@@ -10,6 +10,7 @@ import pytest
 
 from decoders.core.types import WSOL, Fault, Record, Trade
 from monitor.store.batch import Batch, Filled, Hole, Progress, Upgraded
+from tests.decoders import built
 from tests.store.facts import (
     BLOCK_TIME,
     CREATOR,
@@ -30,18 +31,8 @@ from tests.store.facts import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from decoders.core.types import Fact
     from monitor.store.store import Store
-
-
-@pytest.fixture
-async def sql(database_url: str, store: Store) -> AsyncIterator[asyncpg.Connection]:
-    """A plain connection to the store's database."""
-    connection = await asyncpg.connect(database_url)
-    yield connection
-    await connection.close()
 
 
 def copies(count: int, **given: Any) -> list[Fact]:
@@ -212,6 +203,22 @@ async def test_other_events_change_only_what_they_name(store: Store, sql: asyncp
     await store.write(Batch([other(mint=MINT, creator="Older", slot=SLOT + 1)]))
     assert await sql.fetchrow("SELECT name, creator, supply FROM tokens") == ("Name", "New", (1 << 64) - 1)
     assert await sql.fetchrow("SELECT mark_base, mark_quote, virtual_quote, curve_sold FROM pools") == (5, 6, -7, 0)
+
+
+async def test_the_largest_supply_there_can_be(store: Store, sql: asyncpg.Connection) -> None:
+    """Launches of both launchpads may say up to 2^64-1."""
+    most = (1 << 64) - 1
+    pump, launchpad = built.RAW["pumpfun"], built.RAW["raydium_launchpad"]
+    launched = built.Event(pump.event("CreateEvent", timestamp=built.TIME_S, token_total_supply=most))
+    curve = ("Linear", {"data": {"supply": most, "total_quote_fund_raising": 5, "migrate_type": 1}})
+    accounts = launchpad.accounts("initialize_v2", base_mint=built.key(1), quote_mint=WSOL)
+    created = built.Event(launchpad.event("PoolCreateEvent", curve_param=curve))
+    calls = [
+        built.Call(pump.address, b"", (), (launched,)),
+        built.Call(launchpad.address, launchpad.instruction("initialize_v2"), accounts, (created,)),
+    ]
+    await store.write(Batch(built.facts(*calls)))
+    assert await sql.fetch("SELECT supply FROM tokens") == [(most,), (most,)]
 
 
 async def test_a_row_that_the_database_refuses_becomes_a_fault(store: Store, sql: asyncpg.Connection) -> None:
