@@ -37,7 +37,7 @@ from monitor.sources.live import Following, blocks_source, logs_source
 from monitor.sources.pending import Rules
 from monitor.sources.replay import CaptureSource
 from monitor.sources.session import Limits
-from monitor.sources.since import slot_ago
+from monitor.start import Beginning, beginning, durable_slot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -52,7 +52,6 @@ if TYPE_CHECKING:
     from monitor.sources.live import LiveSource, Tap
     from monitor.sources.notices import Notice, Source
     from monitor.store.batch import Batch, Written
-    from monitor.store.store import Store
 
 log = structlog.get_logger(__name__)
 
@@ -140,18 +139,20 @@ def build(  # noqa: PLR0913 - the parts of a pipeline, all by keyword
     everything: bool,
     batch_max_rows: int,
     live: bool,
+    left_out_through: int = -1,
 ) -> Pipeline:
     """
     Return stages that are ready to run.
 
     Args:
         resume: How far each feed got before.
+        left_out_through: Slot up to which what they missed since then is left out on purpose.
         everything: Store all pools, not only those of launched tokens.
         live: Whether what is decoded is announced (a replay is not).
     """
     ledger = Ledger()
     health = Health(ledger)
-    decoding = Decoding(registry, pools, Feeds(resume), Pending(), fetcher, ledger, health.subscribed)
+    decoding = Decoding(registry, pools, Feeds(resume, left_out_through), Pending(), fetcher, ledger, health.subscribed)
     writing = Writing(writer, None if everything else Gate(), ledger, batch_max_rows, health)
     return Pipeline(
         wire=Channel(WIRE_NOTICES, "wire"),
@@ -317,6 +318,8 @@ async def run(config: Config, *, migrate: bool = False, on_servers: Callable[[Se
             own = config.database.url is None
             store = await stack.enter_async_context(store_of(config, servers, migrate=migrate or own))
             client = await stack.enter_async_context(rpc_client(config))
+            durable = durable_slot(await store.progress())
+            begun = await beginning(parse_start(config.start), durable, client, config.node.commitment)
             fetcher = Fetcher(
                 client,
                 registry.followed,
@@ -327,7 +330,8 @@ async def run(config: Config, *, migrate: bool = False, on_servers: Callable[[Se
                 registry,
                 store,
                 pools=PoolMap((await store.load_pools(config.store.known_pools)).values()),
-                resume=await _resume(config, store, client, source.name),
+                resume=begun.resume,
+                left_out_through=begun.left_out_through,
                 fetcher=fetcher,
                 announcer=await stack.enter_async_context(announcer_of(config, servers)),
                 everything=config.pumpswap.pools == "all",
@@ -376,7 +380,7 @@ async def replay(
                 registry,
                 store,
                 pools=PoolMap((await store.load_pools(config.store.known_pools)).values()),
-                resume={},
+                resume=Beginning(durable_slot(await store.progress())).resume,
                 fetcher=None,
                 announcer=None,
                 everything=config.pumpswap.pools == "all",
@@ -390,17 +394,3 @@ async def replay(
 async def _beat(health: Health, manager: ServiceManager) -> None:
     every_s = min(_BEAT_S, (manager.watchdog_s or 2 * _BEAT_S) / 2)
     await beat(health, manager, every_s=every_s, patience_s=_PATIENCE_S)
-
-
-async def _resume(config: Config, store: Store, client: RpcClient, feed: str) -> dict[str, int]:
-    """Return the slot up to which the feed is taken to have told everything, as `start` says."""
-    start = parse_start(config.start)
-    match start.kind:
-        case "now":
-            return {}
-        case "slot":
-            return {feed: start.slot - 1}
-        case "ago":
-            return {feed: await slot_ago(client, start.ago_s, config.node.commitment) - 1}
-        case "progress":
-            return {progress.feed: progress.slot for progress in await store.progress()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from monitor.store.batch import Hole, Progress
+from monitor.store.batch import SKIPPED_BY_START, Hole, Progress
 
 if TYPE_CHECKING:
     from monitor.sources.notices import BlockSeen
@@ -37,8 +37,13 @@ class Feeds:
     block told before.
     """
 
-    def __init__(self, resume: dict[str, int]) -> None:
-        """Begin with the slot up to which each feed told everything (absent: from its first subscription)."""
+    def __init__(self, resume: dict[str, int], left_out_through: int = -1) -> None:
+        """
+        Begin with the slot up to which each feed told everything (absent: from its first subscription).
+
+        What is missing up to slot `left_out_through` is left out on purpose.
+        """
+        self._left_out_through = left_out_through
         self._feeds = {name: _Feed(slot) for name, slot in resume.items()}
 
     def up(self, feed: str, slot: int) -> list[Hole]:
@@ -49,11 +54,10 @@ class Feeds:
             # The slot of the subscription itself may be half told: it belongs to the hole, and to nothing without one.
             state.claimed, state.told = slot, slot - 1
             return []
-        missed: list[Hole] = []
-        if state.claimed < slot:
-            missed = [Hole(first_slot=state.claimed + 1, last_slot=slot, reason="feed_away", feed=feed)]
+        begun, wanted = state.claimed + 1, max(state.claimed, min(self._left_out_through, slot)) + 1
+        self._left_out_through = -1
         state.claimed = state.told = max(state.claimed, slot)
-        return missed
+        return _holes(feed, (begun, wanted - 1, SKIPPED_BY_START), (wanted, slot, "feed_away"))
 
     def down(self, feed: str) -> None:
         """Take note that the feed's connection is gone."""
@@ -93,8 +97,13 @@ def _missed(state: _Feed, block: BlockSeen) -> list[Hole]:
         ranges.append((first_slot, block.slot - 1, "parent_not_told"))
     if block.unreadable:
         ranges.append((block.slot, block.slot, "block_unreadable"))
+    return _holes(block.feed, *ranges)
+
+
+def _holes(feed: str, *ranges: tuple[int, int, str]) -> list[Hole]:
+    """Return the ranges of slots that are not empty as holes."""
     return [
-        Hole(first_slot=first_slot, last_slot=last_slot, reason=reason, feed=block.feed)
+        Hole(first_slot=first_slot, last_slot=last_slot, reason=reason, feed=feed)
         for first_slot, last_slot, reason in ranges
         if first_slot <= last_slot
     ]

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from decoders.core.types import Fact, Fault
 
 EVERY_PROGRAM = "*"
+SKIPPED_BY_START = "skipped_by_start"
+"""The reason of a hole that was left on purpose: nobody tries to fill it."""
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):

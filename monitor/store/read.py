@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from decoders.core.types import PoolInfo
+from monitor.store.batch import SKIPPED_BY_START
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,6 +35,7 @@ WITH RECURSIVE parts AS (
 SELECT p.part_of, COALESCE(sum(s.n_live_tup), 0)::bigint
   FROM parts p LEFT JOIN pg_stat_user_tables s ON s.relid = p.relid GROUP BY p.part_of
 """
+_TO_FILL = f"filled_at IS NULL AND reason <> '{SKIPPED_BY_START}'"
 _COUNTED = ("tokens", "mints", "pools", "transactions", "faults", "holes", "batches")
 
 
@@ -169,10 +171,10 @@ async def progress(connection: asyncpg.Connection) -> tuple[FeedProgress, ...]:
 
 
 async def open_holes(connection: asyncpg.Connection, limit: int, without: Iterable[int] = ()) -> list[OpenHole]:
-    """Return up to `limit` open holes but those of the ids `without`, oldest slots first."""
+    """Return up to `limit` open holes but those left on purpose or of the ids `without`, oldest slots first."""
     names = ", ".join(field.name for field in fields(OpenHole))
     rows = await connection.fetch(
-        f"SELECT {names} FROM holes WHERE filled_at IS NULL AND id <> ALL($2) ORDER BY first_slot, id LIMIT $1",
+        f"SELECT {names} FROM holes WHERE {_TO_FILL} AND id <> ALL($2) ORDER BY first_slot, id LIMIT $1",
         limit,
         list(without),
     )
@@ -180,8 +182,8 @@ async def open_holes(connection: asyncpg.Connection, limit: int, without: Iterab
 
 
 async def count_open_holes(connection: asyncpg.Connection) -> int:
-    """Return how many holes are open."""
-    count: int = await connection.fetchval("SELECT count(*) FROM holes WHERE filled_at IS NULL")
+    """Return how many holes are open, but those left on purpose."""
+    count: int = await connection.fetchval(f"SELECT count(*) FROM holes WHERE {_TO_FILL}")
     return count
 
 

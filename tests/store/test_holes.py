@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from monitor.store.batch import Batch, Filled, Hole
+from monitor.store.batch import SKIPPED_BY_START, Batch, Filled, Hole
 
 if TYPE_CHECKING:
     from monitor.store.store import Store
@@ -42,3 +42,12 @@ async def test_failed_tries_are_noted(store: Store) -> None:
         await store.write(Batch(filled=[Filled(by="history", hole_id=hole.id)]))
         await store.hole_failed(hole.id, "late")
         assert tuple(await connection.fetchrow("SELECT tries, last_error FROM holes")) == (2, "not  yet")
+
+
+async def test_what_was_left_out_on_purpose_is_not_to_be_filled(store: Store) -> None:
+    """It stays an open row all the same: it is missing."""
+    await store.write(Batch(holes=[Hole(first_slot=1, last_slot=2, reason=SKIPPED_BY_START, feed="logs")]))
+    assert await store.open_holes(10) == []
+    assert await store.count_open_holes() == 0
+    async with store._reader() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM holes WHERE filled_at IS NULL") == 1
