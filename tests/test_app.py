@@ -216,18 +216,18 @@ async def test_a_run_can_be_cancelled() -> None:
 
 
 class Audience:
-    """Who hears of everything, or (deaf) never answers."""
+    """Who hears of everything, slowly, or (deaf) never answers."""
 
     def __init__(self, *, deaf: bool = False) -> None:
         self.heard: list[Fact] = []
-        self.asked = asyncio.Event()
         self._deaf = deaf
 
     async def announce(self, facts: Sequence[Fact]) -> None:
         """Hear them."""
-        self.asked.set()
         if self._deaf:
             await asyncio.Event().wait()
+        for _ in range(100):
+            await asyncio.sleep(0)
         self.heard += facts
 
 

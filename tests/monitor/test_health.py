@@ -50,8 +50,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def health(clock: Clock) -> Health:
-    """Return a daemon's health at its start."""
-    return Health(Ledger())
+    """Return a daemon's health after its first beat."""
+    health = Health(Ledger())
+    assert health.is_alive(PATIENCE_S)
+    return health
 
 
 def tell(health: Health, count: int = 1) -> None:

@@ -15,9 +15,11 @@ import pytest
 from decoders.core.types import Graduation, Launch, Need, PoolCreated, Trade, TxNotice
 from monitor.channel import Channel
 from monitor.pipeline.decode import decode
+from monitor.pipeline.told import Told
 from monitor.sources.notices import (
     HISTORY,
     AccountSeen,
+    BlockSeen,
     EndOfInput,
     FeedDown,
     FeedUp,
@@ -30,6 +32,7 @@ from tests import mainnet
 from tests.decoders import recorded as mainnet_data
 from tests.decoders.built import ALL, RAW, TIME_S, WSOL, Call, Event, key, notice
 from tests.pipeline import market
+from tests.pipeline.facts import trade
 from tests.pipeline.stages import Wishes, as_told, decoding, emptied, facts_of, fetched, filled, identity
 
 if TYPE_CHECKING:
@@ -268,7 +271,7 @@ async def test_a_recorded_migration_is_told_before_its_first_buy() -> None:
 async def test_pools_are_told_in_the_order_of_the_chain() -> None:
     """What waited for a pool comes slot by slot, and inside a slot as it arrived."""
     stage = decoding(Wishes())
-    places = [(slot, arrival) for slot in (102, 100, 101) for arrival in range(1, 13)]
+    places = [(slot, arrival) for slot in (102, 100, 101) for arrival in (3, 1, 4, 2)]
     for slot, arrival in places:
         take(stage, logged(pool_sell(), signature=f"{slot}.{arrival}", slot=slot, arrival=arrival))
     told = facts_of(take(stage, pool_account()))
@@ -516,3 +519,36 @@ async def test_a_filled_hole_waits_for_what_its_facts_wait_for() -> None:
     told = take(stage, pool_account())
     assert [type(item).__name__ for item in told] == ["Trade", "Filled"]
     assert told[1] == Filled(by=HISTORY, hole_id=4)
+
+
+async def test_a_block_tells_how_far_its_feed_is_and_when_that_was() -> None:
+    """Everything of the block stands before it, so that its own slot is told; its time goes along."""
+    stage = decoding(Wishes())
+    block = BlockSeen(105, 104, "hash", "parent's", TIME_S, "blocks")
+    assert take(stage, FeedUp("blocks", 100), block)[1:] == [Progress(feed="blocks", slot=105, block_time=TIME_S)]
+    assert stage.ledger.head_slot == 105
+
+
+async def test_faults_and_surplus_bytes_are_counted() -> None:
+    """A known program that says something unknown is a fault of its venue; what follows a known event is counted."""
+    odd = Call(PUMP.address, b"", (), (Event(b"whatever this is", "log"),))
+    stage = decoding()
+    (fault,) = facts_of(take(stage, logged(odd)))
+    assert fault.kind == "fault"
+    assert stage.ledger.faults == {("pumpfun", "undecodable"): 1}
+    event = curve_buy().inside[0]
+    assert isinstance(event, Event)
+    longer = Call(PUMP.address, b"", (), (Event(event.data + b"\1\2\3", "log"),))
+    take(stage, logged(longer))
+    assert stage.ledger.tail_bytes == {"pumpfun": 3}
+    assert stage.ledger.newest_time == TIME_S
+
+
+def test_what_was_told_is_forgotten_in_time() -> None:
+    """The newest are remembered, oldest forgotten first; in another slot it is another landing."""
+    told = Told(size=2)
+    first, second, third = (trade(nth=number) for number in range(3))
+    assert [told.is_new(fact) for fact in (first, first, second, third, third, first)] == [
+        True, False, True, True, False, True,
+    ]  # fmt: skip
+    assert told.is_new(trade(nth=0, slot=101))
