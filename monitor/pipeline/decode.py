@@ -85,9 +85,10 @@ class Decoding:
         match notice:
             case TxNotice():
                 return self._transaction(notice)
-            case SlotSeen(root=root, feed=feed):
+            case SlotSeen(root=root, feed=feed, complete_through=claim):
                 self.ledger.head_slot = max(self.ledger.head_slot, notice.slot)
-                return self._progress(self.feeds.told(feed, root, self.pending.oldest_slot()))
+                through = root if claim is None else claim
+                return self._progress(self.feeds.told(feed, through, self.pending.oldest_slot()))
             case BlockSeen(slot=slot):
                 self.ledger.head_slot = max(self.ledger.head_slot, slot)
                 return [*self.feeds.block(notice, self.pending.oldest_slot())]

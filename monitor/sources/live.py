@@ -97,7 +97,7 @@ class LiveSource:
         self._following = following
         self._wanted = wanted
         self._tap: Tap = tap or NoTap()
-        self._translator = Translator(name, following.programs, self.tally)
+        self._translator = Translator(name, following.programs, self.tally, following.commitment)
         self._backoff = Backoff(following.first_delay_s, following.longest_delay_s)
         self._settles_at: float | None = None
 

@@ -16,13 +16,15 @@ class SlotSeen(msgspec.Struct, frozen=True, tag=True):
     """
     The node began to work on `slot`.
 
-    `root` is final: a notification feed that was up since then claims to have told everything through it.
+    `root` is final. A notification feed that was up since then claims to have told everything through
+    `complete_through`; None: through the root.
     """
 
     slot: int
     parent: int
     root: int
     feed: str
+    complete_through: int | None = None
 
 
 class BlockSeen(msgspec.Struct, frozen=True, tag=True):

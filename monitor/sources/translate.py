@@ -8,7 +8,7 @@ from decoders.core.transaction import parse_block, sane_time
 from decoders.core.types import TxNotice
 from monitor.sources import rpc
 from monitor.sources.notices import BlockSeen, FeedDown, FeedUp, SlotSeen
-from monitor.sources.slots import SlotTracker
+from monitor.sources.slots import FINALITY_SLOTS, SlotTracker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -75,20 +75,23 @@ class Translator:
     `FeedUp` comes with the first slot or block after the subscriptions stood: only then the resume slot is known.
     """
 
-    def __init__(self, feed: str, programs: frozenset[str], tally: FeedTally) -> None:
+    def __init__(
+        self, feed: str, programs: frozenset[str], tally: FeedTally, commitment: rpc.Commitment = "confirmed"
+    ) -> None:
         self._feed = feed
         self._programs = programs
         self._tally = tally
         self._labels: Mapping[int, str] = {}
         self._heard: dict[str | None, _Heard] = {}
-        self._slots = SlotTracker()
+        self._lag_slots = FINALITY_SLOTS if commitment == "finalized" else None
+        self._slots = SlotTracker(self._lag_slots)
         self._is_connected = False
         self._is_up = False
 
     def connected(self, labels: Mapping[int, str] | None = None) -> None:
         """Take note that every subscription stands; `labels` name the program of each number."""
         self._labels = {number: label for number, label in (labels or {}).items() if label not in ("slots", "blocks")}
-        self._slots = SlotTracker()
+        self._slots = SlotTracker(self._lag_slots)
         self._is_connected = True
         self._is_up = False
 
@@ -120,6 +123,7 @@ class Translator:
         if heard is None:
             heard = self._heard[program] = _Heard()
         self._tally.received += 1
+        self._slots.heard(slot)
         if heard.recent.repeats(value.signature, slot):
             self._tally.repeats += 1
             return ()
@@ -140,7 +144,8 @@ class Translator:
     def _slot(self, result: rpc.SlotResult) -> Sequence[Notice]:
         self._slots.see(result.slot, result.root)
         self._tally.head_slot, self._tally.root_slot = self._slots.head, self._slots.root
-        return [*self._up(result.slot), SlotSeen(result.slot, result.parent, result.root, self._feed)]
+        claim = None if self._lag_slots is None else self._slots.complete_through() or 0
+        return [*self._up(result.slot), SlotSeen(result.slot, result.parent, result.root, self._feed, claim)]
 
     def _block(self, value: rpc.BlockValue) -> Sequence[Notice]:
         block = value.block

@@ -14,7 +14,7 @@ from monitor.pipeline.feeds import Feeds
 from monitor.pipeline.ledger import Ledger
 from monitor.pipeline.pending import Pending
 from monitor.pipeline.pools import PoolMap
-from monitor.sources.notices import BlockSeen, FeedUp, FetchGaveUp, HoleFilled
+from monitor.sources.notices import BlockSeen, FeedUp, FetchGaveUp, HoleFilled, SlotSeen
 from monitor.store.batch import Filled, Hole, Progress
 
 FILLED = Filled(by="history", hole_id=1)
@@ -91,3 +91,11 @@ def test_a_block_that_did_not_come_is_a_hole_before_progress_passes_it(decoding:
     unread = Hole(first_slot=13, last_slot=13, reason="block_unreadable", feed="blocks")
     block = BlockSeen(13, 12, "h13", "h12", 1_790_000_000, "blocks", unreadable=3)
     assert decoding.take(block) == [missed, unread, Progress(feed="blocks", slot=13, block_time=1_790_000_000)]
+
+
+def test_progress_is_what_a_feed_claims(decoding: Decoding) -> None:
+    """The root, or less where the feed says so."""
+    decoding.take(FeedUp("logs", 10))
+    assert decoding.take(SlotSeen(60, 59, 30, "logs", complete_through=9)) == []
+    assert decoding.take(SlotSeen(61, 60, 31, "logs", complete_through=29)) == [Progress(feed="logs", slot=29)]
+    assert decoding.take(SlotSeen(62, 61, 32, "logs")) == [Progress(feed="logs", slot=32)]

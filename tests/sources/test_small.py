@@ -13,7 +13,7 @@ from monitor.errors import SourceRefused
 from monitor.sources.backoff import Backoff
 from monitor.sources.endpoint import Endpoint, redact, refusal, retry_after_s
 from monitor.sources.limiter import TokenBucket
-from monitor.sources.slots import SlotTracker
+from monitor.sources.slots import FINALITY_SLOTS, SlotTracker
 
 SLOTS = st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 1000)), min_size=1)
 
@@ -31,6 +31,22 @@ class TestSlotTracker:
         highest_root = max(root for _, root in told)
         assert (tracker.head, tracker.root, tracker.first) == (max(s for s, _ in told), highest_root, told[0][0])
         assert tracker.complete_through() == (highest_root if highest_root >= told[0][0] else None)
+
+    @given(st.lists(st.one_of(st.integers(100, 200), st.tuples(st.integers(100, 200), st.integers(100, 200)))))
+    def test_finalized_logs_come_after_their_root(self, told: list[int | tuple[int, int]]) -> None:
+        """The claim ends before the newest slot with logs, or 32 below the root, and never beyond it."""
+        tracker = SlotTracker(FINALITY_SLOTS)
+        tracker.see(100, 100)
+        heard, roots = [0], [100]
+        for one in told:
+            if isinstance(one, int):
+                tracker.heard(one)
+                heard.append(one)
+            else:
+                tracker.see(*one)
+                roots.append(one[1])
+        claim = min(max(max(heard) - 1, max(roots) - 32), max(roots))
+        assert tracker.complete_through() == (claim if claim >= 100 else None)
 
 
 class TestBackoff:

@@ -93,6 +93,18 @@ def test_feed_up_comes_with_the_first_slot() -> None:
     assert (tally.head_slot, tally.root_slot) == (2, 0)
 
 
+def test_finalized_logs_are_claimed_only_once_they_came() -> None:
+    """A root may be told before the logs of its slot: these are all there when those of a later slot come."""
+    subject = Translator("f", frozenset({said.PROGRAM}), FeedTally(), "finalized")
+    subject.connected()
+    assert notices(subject, said.slot(41, 1, root=41))[1] == SlotSeen(41, 40, 41, "f", complete_through=0)
+    notices(subject, said.logs(1, 44, 1))
+    assert notices(subject, said.slot(80, 1, root=45)) == [SlotSeen(80, 79, 45, "f", complete_through=43)]
+    notices(subject, said.logs(1, 45, 1))
+    assert notices(subject, said.slot(81, 1, root=46)) == [SlotSeen(81, 80, 46, "f", complete_through=44)]
+    assert notices(subject, said.slot(112, 1, root=80)) == [SlotSeen(112, 111, 80, "f", complete_through=48)]
+
+
 def test_blocks() -> None:
     """A block gives its transactions, each with its place, then itself; what does not matter is counted."""
     subject, tally = translator()
