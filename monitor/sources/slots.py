@@ -13,11 +13,11 @@ class SlotTracker:
     """
     Newest slot and root that a connection has told; None before its first notification.
 
-    At `confirmed`, a slot's logs come long before it is the root: a feed that was subscribed in time has told all through
-    `root`. At `finalized` they may come after it, since the rest of the cluster has to root the slot too. Then logs prove
-    it: they come slot by slot, every subscription's before any of the next slot, so that those of one slot show that all
-    slots before it were told. In a quiet market, all that lies `lag_slots` below the root is taken as told. The claim
-    is never beyond the root. (`lag_slots` None: as at `confirmed`.)
+    At `confirmed`, a slot's logs come long before it is the root: a feed that was subscribed in time has told all
+    through `root`. At `finalized` they may come after it, since the rest of the cluster has to root the slot too. Then
+    logs prove it: they come slot by slot, every subscription's before any of the next slot, so that those of one slot
+    show that all slots before it were told. In a quiet market, all that lies `lag_slots` below the root is taken as
+    told. The claim is never beyond the root. (`lag_slots` None: as at `confirmed`.)
 
     Notifications may come late or twice: all members only grow. Another connection is another tracker, since a node
     that started anew may count from below.
