@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from decoders.core.base58 import encode
-from decoders.core.pad import build, check_amounts, facts_common, mark, new_creators, quote_of
+from decoders.core.pad import SOL_DECIMALS, build, check_amounts, facts_common, mark, new_creators, quote_of
 from decoders.core.pda import derive
 from decoders.core.types import WSOL, CurveComplete, Graduation, Launch, Other, Trade
 
@@ -100,6 +100,7 @@ def _launch(layout: Layout) -> Say:
             creator_fee_bps=fee_bps,
             depth=depth,
             migrate_to="pumpswap",
+            quote_decimals=site.decimals(quote_mint),
         )
 
     return say
@@ -121,8 +122,10 @@ def _trade(layout: Layout, curve: Any) -> Say:
         (mint_key, quote, base, is_buy, user, time, virtual_quote, virtual_base, real_quote, real_base, fee,
          creator_fee, cashback, quote_key, other_quote, other_virtual, other_real) = pick(record.values)  # fmt: skip
         quote_mint = WSOL
+        quote_decimals: int | None = SOL_DECIMALS
         if quote_key is not None and quote_key != _ZERO:
             quote_mint = encode(quote_key)
+            quote_decimals = site.decimals(quote_mint)
             quote, virtual_quote, real_quote = other_quote, other_virtual, other_real
         fees = (fee or 0) + (creator_fee or 0) + (cashback or 0)
         sold = None
@@ -165,6 +168,8 @@ def _trade(layout: Layout, curve: Any) -> Say:
                 protocol_fee=fee,
                 creator_fee=creator_fee,
                 cashback=cashback,
+                decimals=DECIMALS,
+                quote_decimals=quote_decimals,
             ),
         )
 
@@ -192,8 +197,9 @@ def _graduation(layout: Layout) -> Say:
     pick = layout.pick("user", "mint", "mint_amount", "sol_amount", "bonding_curve", "timestamp", "pool", "quote_mint")
 
     def say(site: Site, record: Record) -> Iterator[Graduation]:
-        user, mint, base, quote, curve, time, pool, quote_mint = pick(record.values)
+        user, mint, base, quote, curve, time, pool, quote_key = pick(record.values)
         check_amounts(base, quote)
+        quote_mint = quote_of(quote_key)
         yield Graduation(
             **facts_common(site, record, time),
             platform=NAME,
@@ -201,9 +207,11 @@ def _graduation(layout: Layout) -> Say:
             pool=encode(curve),
             to_pool=encode(pool),
             to_venue="pumpswap",
-            quote_mint=quote_of(quote_mint),
+            quote_mint=quote_mint,
             base_amount=base,
             quote_amount=quote,
+            decimals=DECIMALS,
+            quote_decimals=site.decimals(quote_mint),
             payer=encode(user),
         )
 
@@ -219,11 +227,12 @@ def _post_complete(layout: Layout) -> Say:
 
     def say(site: Site, record: Record) -> Iterator[Trade]:
         """The rest of a buy that emptied the curve, filled from the reserves of the pool to come."""
-        (user, mint, curve, quote_mint, time, quote_in, fee, creator_fee, base_before, quote_before, base_after,
+        (user, mint, curve, quote_key, time, quote_in, fee, creator_fee, base_before, quote_before, base_after,
          quote_after) = pick(record.values)  # fmt: skip
         base, quote = base_before - base_after, quote_after - quote_before
         check_amounts(base_before, quote_after, base, quote, quote_in, quote + fee + creator_fee)
         mark_base, mark_quote = mark(base_after, quote_after)
+        quote_mint = quote_of(quote_key)
         yield Trade(
             **facts_common(site, record, time),
             platform=NAME,
@@ -235,7 +244,7 @@ def _post_complete(layout: Layout) -> Say:
             quote_amount=quote,
             # quote_in counts the fees or not, depending on the instruction; what entered the reserves does never.
             user_quote_amount=max(quote_in, quote + fee + creator_fee),
-            quote_mint=quote_of(quote_mint),
+            quote_mint=quote_mint,
             mark_base=mark_base,
             mark_quote=mark_quote,
             curve_sold=FOR_SALE,
@@ -243,6 +252,8 @@ def _post_complete(layout: Layout) -> Say:
             protocol_fee=fee,
             creator_fee=creator_fee,
             synthetic=True,
+            decimals=DECIMALS,
+            quote_decimals=site.decimals(quote_mint),
         )
 
     return say

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 NAME = "pumpswap"
 PUMPFUN = "6EF8rrecthR5Dkzon8Nwu78hRvfCKubJ14M5uBEwF6P"
+PUMPFUN_DECIMALS = 6
 
 
 def pad(idl: Idl) -> Pad:
@@ -167,6 +168,8 @@ def _trade(
         organic=any(base_account),
         flipped=flipped,
         canonical=info.canonical if info else None,
+        decimals=(PUMPFUN_DECIMALS if info.canonical else site.decimals(info.mint)) if info else None,
+        quote_decimals=site.decimals(info.quote_mint) if info else None,
     )
 
 

@@ -88,6 +88,8 @@ def _swap(layout: Layout, paid_field: str, received_field: str) -> Say:
             real_quote=quote_after,
             lp_fee=fee if is_buy else None,  # of a sell it is taken in the token
             flipped=info.flipped if info else False,
+            decimals=site.decimals(info.mint) if info else None,
+            quote_decimals=site.decimals(info.quote_mint) if info else None,
         )
 
     return say

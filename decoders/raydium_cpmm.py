@@ -90,6 +90,8 @@ def _swap(layout: Layout) -> Say:
             # A fee that was taken in the launched token is none of the quote; the record still has it.
             lp_fee=trade_fee if is_buy else None,
             creator_fee=creator_fee if fee_on_input == is_buy else None,
+            decimals=site.decimals(info.mint) if info else None,
+            quote_decimals=site.decimals(info.quote_mint) if info else None,
         )
 
     return say
@@ -110,7 +112,6 @@ def _created(layout: Layout) -> Say:
         if info is None:
             yield site.need("pool", pool)
             return
-        decimals = {balance.mint: balance.decimals for balance in site.notice.token_balances}
         is_first = mint_0 == info.mint
         yield PoolCreated(
             **facts_common(site, record, None),
@@ -121,8 +122,8 @@ def _created(layout: Layout) -> Say:
             creator=creator,
             base_amount=amount_0 if is_first else amount_1,
             quote_amount=amount_1 if is_first else amount_0,
-            decimals=decimals.get(info.mint),
-            quote_decimals=decimals.get(info.quote_mint),
+            decimals=site.decimals(info.mint),
+            quote_decimals=site.decimals(info.quote_mint),
         )
 
     return say

@@ -77,6 +77,7 @@ def _launch(layout: Layout) -> Say:
             for_sale=for_sale,
             raise_target=raise_target,
             migrate_to=MIGRATE_TO.get(migrate_type),
+            quote_decimals=site.decimals(quote_mint),
         )
 
     return say
@@ -143,6 +144,8 @@ def _trade(layout: Layout) -> Say:
             creator_fee=creator_fee,
             share_fee=share_fee,
             platform_config=platform_config,
+            decimals=site.decimals(mint),
+            quote_decimals=site.decimals(quote_mint),
         )
         if is_buy and status == "Migrate":
             yield CurveComplete(
@@ -219,6 +222,8 @@ def _graduation(idl: Idl, name: str, venue: str, places: dict[int, tuple[int, in
             quote_mint=quote_mint,
             base_amount=amounts[0],
             quote_amount=amounts[1],
+            decimals=site.decimals(mint),
+            quote_decimals=site.decimals(quote_mint),
             payer=accounts[0],
             platform_config=accounts[3] if venue == "raydium_cpmm" else None,
         )

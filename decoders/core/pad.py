@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     ReadAccount = Callable[[str, Record], PoolInfo | None]
     ReadBytes = Callable[[str, bytes], PoolInfo | None]
 
-# Mints that are money on every venue: a pool whose base is one of them, and whose quote is none, stands flipped.
-MONEY = frozenset({
-    WSOL,
-    "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v",  # USDC
-    "USD1ttGY1N17NEEHLmELoaybftRBUSErhqYiQzvEmuB",  # USD1
-})  # fmt: skip
+SOL_DECIMALS = 9
+# Mints that are money on every venue, with their decimals: a pool whose base is one of them, and whose quote is none,
+# stands flipped.
+MONEY = {
+    WSOL: SOL_DECIMALS,
+    "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v": 6,  # USDC
+    "USD1ttGY1N17NEEHLmELoaybftRBUSErhqYiQzvEmuB": 6,  # USD1
+}
 
 
 class Site(msgspec.Struct, frozen=True, gc=False):
@@ -55,6 +57,12 @@ class Site(msgspec.Struct, frozen=True, gc=False):
             if at is not None and at < len(self.emitter.accounts):
                 return self.emitter.accounts[at]
         return None
+
+    def decimals(self, mint: str | None) -> int | None:
+        """Return a mint's decimals: those of money, or as the balances of a whole copy tell them; None if unknown."""
+        if mint is None or mint in MONEY:
+            return MONEY.get(mint or "")
+        return next((balance.decimals for balance in self.notice.token_balances if balance.mint == mint), None)
 
     def need(self, reason: NeedReason, pool: str | None = None) -> Need:
         """Return the wish for a whole copy of this transaction (or for that pool alone)."""
@@ -242,6 +250,6 @@ def facts_common(site: Site, record: Record | None, timestamp: int | None) -> di
 
 
 __all__ = [
-    "MONEY", "ZERO_KEY", "EventRule", "Pad", "Site", "build", "check_amounts", "facts_common", "mark", "new_creators",
-    "quote_of", "stands_flipped",
+    "MONEY", "SOL_DECIMALS", "ZERO_KEY", "EventRule", "Pad", "Site", "build", "check_amounts", "facts_common", "mark",
+    "new_creators", "quote_of", "stands_flipped",
 ]  # fmt: skip

@@ -132,6 +132,7 @@ class Launch(Fact, frozen=True, kw_only=True, gc=False):
     creator_fee_bps: int | None = None
     depth: int | None = None
     migrate_to: str | None = None
+    quote_decimals: int | None = None
 
 
 class Trade(Fact, frozen=True, kw_only=True, gc=False):
@@ -141,7 +142,8 @@ class Trade(Fact, frozen=True, kw_only=True, gc=False):
     `base_amount`/`quote_amount` are what entered or left the reserves, all fees excluded; `user_quote_amount` is what
     the trader paid or got. Executed price = quote_amount / base_amount; mark price = mark_quote / mark_base (effective
     reserves after the trade, virtual ones included). Of a curve's `curve_total` base units `curve_sold` have been sold.
-    Fees are in the pool's quote mint. `flipped`: the launched token is the pool's own quote mint.
+    Fees are in the pool's quote mint. `flipped`: the launched token is the pool's own quote mint. `decimals` and
+    `quote_decimals` are None where neither a rule of the venue nor the balances of this copy tell them.
     """
 
     kind: ClassVar[str] = "trade"
@@ -170,6 +172,8 @@ class Trade(Fact, frozen=True, kw_only=True, gc=False):
     synthetic: bool = False
     flipped: bool = False
     canonical: bool | None = None
+    decimals: int | None = None
+    quote_decimals: int | None = None
 
 
 class CurveComplete(Fact, frozen=True, kw_only=True, gc=False):
@@ -194,6 +198,8 @@ class Graduation(Fact, frozen=True, kw_only=True, gc=False):
     quote_mint: str
     base_amount: int | None = None
     quote_amount: int | None = None
+    decimals: int | None = None
+    quote_decimals: int | None = None
     payer: str | None = None
     platform_config: str | None = None
 

@@ -141,6 +141,14 @@ def _market(world: World, fact: ColdFact) -> bool:
     return changed
 
 
+def _decimals(world: World, fact: Graduation | PoolCreated | Trade) -> bool:
+    """Note the decimals of a fact's token and quote where they are not known; tell whether there was one."""
+    changed = fill(world.token(fact.mint), decimals=fact.decimals)
+    changed |= fill(world.mint(fact.mint), decimals=fact.decimals)
+    changed |= fill(world.mint(fact.quote_mint), decimals=fact.quote_decimals)
+    return changed
+
+
 def _launch(world: World, fact: Launch, at: datetime, order: int) -> Outcome:
     token, mint, pool = world.token(fact.mint), world.mint(fact.mint), world.pools[fact.pool]
     was_known = token.launch_signature is not None
@@ -171,6 +179,7 @@ def _launch(world: World, fact: Launch, at: datetime, order: int) -> Outcome:
         latest(token, "creator", fact.creator, start),
         latest(token, "supply", fact.supply, start),
         fill(mint, name=name, symbol=symbol, decimals=fact.decimals),
+        fill(world.mint(fact.quote_mint), decimals=fact.quote_decimals),
         _market(world, fact),
         force(pool, kind="curve"),
         fill(pool, creator=fact.creator),
@@ -213,6 +222,7 @@ def _graduation(world: World, fact: Graduation, at: datetime, order: int) -> Out
         ),
         stamp(token, "graduated", at, fact.signature, order),
         fill(token, platform=fact.platform, platform_config=fact.platform_config, graduation_pool_id=pool.id),
+        _decimals(world, fact),
     ]
     world.reserves.start(pool.id, fact.slot, fact.base_amount, fact.quote_amount, rank=_FROM_GRADUATION)
     return _outcome(was_known=was_known, changed=any(changed))
@@ -230,9 +240,8 @@ def _pool_created(world: World, fact: PoolCreated, at: datetime, order: int) -> 
         fill(pool, creator=fact.creator),
         fact.flipped and force(pool, flipped=True),
         fact.canonical and force(pool, canonical=True),
-        fill(token, platform=fact.platform, decimals=fact.decimals),
-        fill(world.mint(fact.mint), decimals=fact.decimals),
-        fill(world.mint(fact.quote_mint), decimals=fact.quote_decimals),
+        fill(token, platform=fact.platform),
+        _decimals(world, fact),
     ]
     world.reserves.start(pool.id, fact.slot, fact.base_amount, fact.quote_amount, rank=_FROM_CREATION)
     return _outcome(was_known=was_known, changed=any(changed))
@@ -263,4 +272,5 @@ def _sighting(world: World, fact: Trade) -> Outcome:
     if fact.canonical is not None and not pool.canonical:
         force(pool, canonical=fact.canonical)
     fill(world.token(fact.mint), platform=fact.platform, platform_config=fact.platform_config)
+    _decimals(world, fact)
     return Outcome.OTHER

@@ -34,9 +34,9 @@ FILLABLE = (
     "cashback",
 )
 """Members of a trade's row that one copy may know and another not."""
-_OF_MARKET = ("platform", "platform_config", "canonical")
+OF_MARKET = ("platform", "platform_config", "canonical", "decimals", "quote_decimals")
 """The same of its token and pool."""
-KNOWN_BITS = 20
+KNOWN_BITS = 24
 """Width of what `known` returns, at least."""
 
 COLUMNS = (
@@ -118,6 +118,8 @@ def known(trade: Trade) -> int:
         trade.platform,
         trade.platform_config,
         trade.canonical,
+        trade.decimals,
+        trade.quote_decimals,
     ):
         bits = bits << 1 | (value is not None)
     return bits << 1 | bool(trade.record is not None and trade.record.tail)
@@ -189,7 +191,7 @@ def with_row(trade: Trade, row: Sequence[Any]) -> Trade:
 
 def merged(first: Trade, second: Trade) -> Trade:
     """Return one trade from two copies of it: the first, with what the second knows more."""
-    members = {name: getattr(second, name) for name in (*FILLABLE, *_OF_MARKET) if getattr(first, name) is None}
+    members = {name: getattr(second, name) for name in (*FILLABLE, *OF_MARKET) if getattr(first, name) is None}
     if second.slot > first.slot or (second.slot == first.slot and first.index is None):
         members |= {"slot": second.slot, "index": second.index, "position": second.position}
     if second.record is not None and (first.record is None or not first.record.tail):

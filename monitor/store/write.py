@@ -37,7 +37,9 @@ _NO_PARTITION = "no partition of relation"
 _KEY_WIDTH = 5
 _UPGRADED = tuple(AT[name] for name in sql.UPGRADED_COLUMNS)
 
-Market = tuple[str, str | None, str | None, str, str | None, str | None, bool, bool | None, bool]
+Market = tuple[
+    str, str | None, str | None, str, str | None, str | None, bool, bool | None, bool, int | None, int | None
+]
 """All that a trade says of its pool and token besides the trade itself."""
 
 
@@ -326,6 +328,8 @@ def _market(trade: Trade) -> Market:
         trade.flipped,
         trade.canonical,
         trade.curve_total is not None,
+        trade.decimals,
+        trade.quote_decimals,
     )
 
 

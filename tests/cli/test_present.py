@@ -75,7 +75,8 @@ def test_every_kind_is_known_and_begins_with_the_same_members() -> None:
 
 def test_amounts_are_text_and_small_numbers_are_numbers() -> None:
     """What JSON readers would round is text: every amount, whatever its size."""
-    shown = fact_json(trade(base_amount=5))
+    shown = fact_json(trade(base_amount=5, decimals=6, quote_decimals=9))
+    assert (shown["decimals"], shown["quote_decimals"]) == (6, 9)
     assert (shown["base_amount"], shown["quote_amount"]) == ("5", "9223372036854775807")
     launch = fact_json(EVERY_KIND[1])
     assert (launch["supply"], launch["creator_fee_bps"]) == ("18446744073709551615", "30")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from solders.pubkey import Pubkey
 
-from decoders.core.types import CurveComplete, Graduation, Launch, Other, Trade
+from decoders.core.types import CurveComplete, Graduation, Launch, Other, TokenBalance, Trade
 from tests.decoders import borsh
 from tests.decoders.built import ALL, RAW, ROUTER, TIME_S, USDC, WSOL, Call, Event, facts, key, said
 
@@ -89,6 +89,20 @@ def test_sell() -> None:
     """Of a sale the fees come off; a cashback takes the creator's share."""
     trade = one("TradeEvent", **{**SOL_TRADE, "is_buy": False, "creator_fee": 0, "cashback": 3_000})
     assert said(trade, "side", "user_quote_amount", "cashback") == ("sell", 987_500, 3_000)
+
+
+def test_decimals() -> None:
+    """Every coin has 6; those of another quote stand in the balances of a whole copy."""
+    call = ran("buy_v3", emitted("TradeEvent", **{**SOL_TRADE, "quote_mint": key(9)}))
+    balances = (TokenBalance(key(30), key(8), None, 1, 2, 3), TokenBalance(key(31), key(9), None, 1, 2, 4))
+    for carriers, decimals in (("log", None), ("log cpi", 4)):
+        (trade,) = facts(call, carriers=carriers, token_balances=balances if decimals else ())
+        assert said(trade, "decimals", "quote_decimals") == (6, decimals)
+    assert said(one("TradeEvent", **SOL_TRADE), "decimals", "quote_decimals") == (6, 9)
+    assert said(one("TradeEvent", **USDC_TRADE), "decimals", "quote_decimals") == (6, 6)
+    assert said(one("CreateEvent", mint=MINT), "decimals", "quote_decimals") == (6, 9)
+    assert said(one("PostCompleteBuyEvent", mint=MINT), "decimals", "quote_decimals") == (6, 9)
+    assert said(one("CompletePumpAmmMigrationEvent", mint=MINT), "decimals", "quote_decimals") == (6, 9)
 
 
 def test_sell_of_dust() -> None:

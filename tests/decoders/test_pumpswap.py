@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from solders.pubkey import Pubkey
 
-from decoders.core.types import Fault, Need, Other, PoolCreated, PoolInfo, Trade
+from decoders.core.types import Fault, Need, Other, PoolCreated, PoolInfo, TokenBalance, Trade
 from tests.decoders import borsh
 from tests.decoders.built import (
     ALL,
@@ -127,6 +127,23 @@ def test_no_price(field: str, value: int, real: int) -> None:
     (trade,) = facts(ran("sell", emitted("SellEvent", **{**SOLD, field: value})), pools=KNOWN)
     assert said(trade, "mark_base", "mark_quote") == (None, None)
     assert said(trade, "real_quote") == (real,)
+
+
+def test_decimals() -> None:
+    """Pump.fun's coins have 6; other tokens and quotes stand in the balances of a whole copy, or are unknown."""
+    other = {POOL: PoolInfo(POOL, "pumpswap", MINT, USER)}
+    balances = (TokenBalance(key(30), MINT, None, 1, 2, 8), TokenBalance(key(31), USER, None, 1, 2, 4))
+    call = ran("buy", emitted("BuyEvent", **BOUGHT))
+    for pools, given, wanted in (
+        (KNOWN, (), (6, 9)),
+        (FLIPPED, (), (None, 9)),
+        (FLIPPED, balances, (8, 9)),
+        (other, balances, (8, 4)),
+    ):
+        (trade,) = facts(call, pools=pools, token_balances=given)
+        assert said(trade, "decimals", "quote_decimals") == wanted
+    (partial,) = ALL.decode(notice(call, carriers="log"), {}).partial
+    assert said(partial, "decimals", "quote_decimals") == (None, None)
 
 
 def test_pool_from_accounts() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from decoders.core.base58 import decode
-from decoders.core.types import Need, PoolCreated, PoolInfo, Trade
+from decoders.core.types import Need, PoolCreated, PoolInfo, TokenBalance, Trade
 from tests.decoders.built import (
     ALL,
     RAW,
@@ -73,7 +73,8 @@ def test_sell(instruction: str) -> None:
 def test_flipped() -> None:
     """Where the token is the pc side, coin in means buying it."""
     buy = swapped("swap_base_in", direction=COIN_IN, amount_in=1_000_000, out_amount=398_000)
-    (trade,) = facts(buy, pools=FLIPPED)
+    (trade,) = facts(buy, pools=FLIPPED, token_balances=(TokenBalance(key(30), MINT, None, 1, 2, 8),))
+    assert said(trade, "decimals", "quote_decimals") == (8, 9)
     assert said(trade, "side", "base_amount", "quote_amount", "user_quote_amount", "lp_fee") == (
         "buy", 398_000, 997_500, 1_000_000, 2_500,
     )  # fmt: skip

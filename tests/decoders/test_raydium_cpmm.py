@@ -87,6 +87,12 @@ def test_sell() -> None:
     assert said(trade, "lp_fee", "creator_fee") == (None, 0)
 
 
+def test_decimals() -> None:
+    """The token's stand in the balances of the transaction."""
+    (trade,) = facts(swapped(), token_balances=(TokenBalance(key(30), MINT, None, 1, 2, 8),))
+    assert said(trade, "decimals", "quote_decimals") == (8, 9)
+
+
 @pytest.mark.parametrize(
     ("swap", "amounts", "fee"),
     [
@@ -207,7 +213,7 @@ def test_created(instruction: str, first: bool) -> None:
     assert said(created, "base_amount", "quote_amount", "decimals", "quote_decimals") == (5, 7, 6, 9)
     assert said(created, "flipped", "canonical", "platform", "block_time") == (False, False, None, TIME_S)
     (bare,) = facts(call)
-    assert said(bare, "decimals", "quote_decimals") == (None, None)
+    assert said(bare, "decimals", "quote_decimals") == (None, 9)
 
 
 def test_created_of_two_tokens() -> None:

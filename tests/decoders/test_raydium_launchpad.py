@@ -84,6 +84,17 @@ def test_buy(instruction: str, depth: int, carriers: str) -> None:
     assert said(trade, "platform", "platform_config", "block_time") == ("raydium_launchpad", PLATFORM, TIME_S)
 
 
+def test_decimals() -> None:
+    """Those of token and quote stand in the balances of the transaction."""
+    balances = (balance(BASE_VAULT, MINT, 5), TokenBalance(QUOTE_VAULT, key(9), None, 1, 2, 4))
+    (trade,) = facts(traded(quote=key(9)), token_balances=balances)
+    assert said(trade, "decimals", "quote_decimals") == (6, 4)
+    (trade,) = facts(traded())
+    assert said(trade, "decimals", "quote_decimals") == (None, 9)
+    (graduation,) = facts(migrated("migrate_to_cpswap", 28, **CPSWAP, _17=CURVE), token_balances=SEED)
+    assert said(graduation, "decimals", "quote_decimals") == (6, 9)
+
+
 @pytest.mark.parametrize("instruction", ["sell_exact_in", "sell_exact_out"])
 def test_sell(instruction: str) -> None:
     """Of a sale amount_out is what the trader got, after fees."""

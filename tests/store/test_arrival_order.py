@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from decoders.core.types import CurveComplete, Launch, Other, Record, Trade
 from monitor.store.batch import Batch
-from monitor.store.rows import FILLABLE
+from monitor.store.rows import OF_MARKET, FILLABLE
 from monitor.store.store import Store
 from tests.store.dump import dump
 from tests.store.facts import (
@@ -39,8 +39,17 @@ if TYPE_CHECKING:
     from tests.store.dump import Dump
 
 _FORGETTABLE = {
-    Launch: ("payer", "supply", "token_program", "platform_config", "for_sale", "is_mayhem", "mark_base"),
-    Trade: (*FILLABLE, "platform_config", "canonical"),
+    Launch: (
+        "payer",
+        "supply",
+        "token_program",
+        "platform_config",
+        "for_sale",
+        "is_mayhem",
+        "mark_base",
+        "quote_decimals",
+    ),
+    Trade: (*FILLABLE, *OF_MARKET[1:]),
     CurveComplete: ("trader", "platform_config"),
 }
 _EMPTY = """
@@ -97,7 +106,7 @@ def life(dice: random.Random, mint: str, curve: str, pool: str) -> list[Fact]:
     swaps = [{**values, "curve_sold": None, "real_base": dice.choice([None, 7])} for values in reserves]
     story: list[Fact] = [
         launch(**on_curve, token_program="Token", is_mayhem=False, platform_config="config", record=record),
-        trade(**on_curve, **reserves[0], platform_config="config", record=record),
+        trade(**on_curve, **reserves[0], decimals=6, quote_decimals=9, platform_config="config", record=record),
         trade(**on_curve, **reserves[1], side="sell"),
         other(**on_curve, creator=f"creator{dice.randrange(9)}", mark_base=5, mark_quote=dice.randrange(1, 9)),
         other(pool=curve, virtual_quote=dice.randrange(-9, 9)),
@@ -105,7 +114,7 @@ def life(dice: random.Random, mint: str, curve: str, pool: str) -> list[Fact]:
         fault(payload=dice.randbytes(3)),
         curve_complete(**on_curve),
         pool_created(**on_pool, base_amount=dice.randrange(1, 9), canonical=dice.random() < 0.5),
-        graduation(mint=mint, pool=curve, to_pool=pool, quote_amount=dice.choice([None, 5])),
+        graduation(mint=mint, pool=curve, to_pool=pool, quote_amount=dice.choice([None, 5]), decimals=6),
         swap(**on_pool, **swaps[3], platform=dice.choice([None, "pumpfun"])),
         other(**on_pool, venue="pumpswap", supply=dice.randrange(1 << 63, 1 << 64)),
         swap(**on_pool, **swaps[4], base_amount=1 << 63 if dice.random() < 0.1 else 4),

@@ -104,6 +104,31 @@ async def test_recent_trades(store: Store) -> None:
     assert await store.recent_trades(5, venue="pumpfun", mint=MINT) == [newest, first]
 
 
+async def test_a_trade_tells_decimals(store: Store, sql: asyncpg.Connection) -> None:
+    """A token whose launch was not seen, and a quote that nobody launched, are shown in units once a trade tells."""
+    await store.write(Batch([trade(quote_mint="odd")]))
+    await store.write(Batch([trade(quote_mint="odd", decimals=6, quote_decimals=2)]))
+    (row,) = await store.recent_trades(5)
+    assert (row.base_amount, row.quote_amount) == (Decimal("34612903.225806"), Decimal(10_000_000))
+    assert row.price is not None
+    await store.write(Batch([trade(signature="t", quote_mint="odd", decimals=7, quote_decimals=3)]))
+    await store.write(Batch([trade(signature="u", quote_mint="odd")]))
+    assert await sql.fetch("SELECT decimals FROM tokens") == [(6,)]
+    assert await sql.fetch("SELECT decimals FROM mints WHERE address IN ($1, 'odd') ORDER BY 1", MINT) == [(2,), (6,)]
+
+
+async def test_launches_and_graduations_tell_decimals(store: Store, sql: asyncpg.Connection) -> None:
+    """Of the quote as well, and of a token whose launch was not seen."""
+    await store.write(Batch([launch(quote_mint="odd", quote_decimals=3)]))
+    await store.write(
+        Batch([graduation(mint="stub", pool="c", to_pool="p", quote_mint="q", decimals=6, quote_decimals=4)])
+    )
+    rows = await sql.fetch("SELECT address, decimals FROM mints WHERE address IN ('odd', 'stub', 'q') ORDER BY 1")
+    assert rows == [("odd", 3), ("q", 4), ("stub", 6)]
+    (row,) = await store.graduations(1)
+    assert (row.seed_base, row.seed_quote) == (Decimal(206_900_000), Decimal("8499035.9056"))
+
+
 async def test_what_has_no_curve_has_no_progress(store: Store, sql: asyncpg.Connection) -> None:
     """A pool sells no share of anything, and of a fixed curve the launch does not tell what it sells."""
     await store.write(Batch([swap(), launch(mint="fixed", pool="curve", curve_kind="fixed", for_sale=None)]))

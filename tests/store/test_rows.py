@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from decoders.core.types import Record
 from monitor.store.order import arrival_order, exact_order
 from monitor.store.rows import (
-    _OF_MARKET,
+    OF_MARKET,
     AT,
     COLUMNS,
     FILLABLE,
@@ -56,9 +56,9 @@ def test_a_row_has_every_column() -> None:
 
 def test_what_a_copy_may_lack_is_the_same_everywhere() -> None:
     """Each such member has a bit of its own in `known`, and its own place in a row, a merge and a trade of a row."""
-    lacks = trade(index=None, **dict.fromkeys((*FILLABLE, *_OF_MARKET)))
+    lacks = trade(index=None, **dict.fromkeys((*FILLABLE, *OF_MARKET)))
     assert known(lacks) == 0
-    values = {name: 100 + at for at, name in enumerate((*FILLABLE, *_OF_MARKET))}
+    values = {name: 100 + at for at, name in enumerate((*FILLABLE, *OF_MARKET))}
     bits = {known(msgspec.structs.replace(lacks, **{name: value})) for name, value in values.items()}
     bits |= {known(msgspec.structs.replace(lacks, index=0)), known(trade(record=Record(None, (), b"x"))) & 1}
     assert len(bits) == len(values) + 2
