@@ -70,16 +70,15 @@ async def test_progress_goes_on_from_there(node: HttpNode, feed: str) -> None:
     assert node.requests == []
 
 
-async def test_now_says_what_it_leaves_out(node: HttpNode) -> None:
+@pytest.mark.parametrize(("durable", "left_out"), [(500, [SKIPPED_BY_START]), (800, []), (None, [])])
+async def test_now_says_what_it_leaves_out(node: HttpNode, durable: int | None, left_out: list[str]) -> None:
     """It is a hole on purpose; what is missed later is one as ever."""
-    begun = await begin(node, "now", 500)
+    begun = await begin(node, "now", durable)
     feeds = Feeds(begun.resume, begun.left_out_through)
-    assert [hole.reason for hole in feeds.up("logs", 700)] == [SKIPPED_BY_START]
+    assert [hole.reason for hole in feeds.up("logs", 700)] == left_out
     feeds.down("logs")
-    (later,) = feeds.up("logs", 720)
-    assert (later.first_slot, later.last_slot, later.reason) == (701, 720, "feed_away")
-    assert holes(await begin(node, "now", None), 700) == []
-    assert holes(await begin(node, "now", 800), 700) == [], "a node that is behind"
+    (later,) = feeds.up("logs", 820)
+    assert (later.last_slot, later.reason) == (820, "feed_away")
     assert node.requests == []
 
 

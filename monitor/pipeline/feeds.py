@@ -50,12 +50,12 @@ class Feeds:
         """Take note of a subscription made at `slot`; return what was missed before it."""
         state = self._feeds.setdefault(feed, _Feed(None))
         state.up, state.last = True, None
+        left_out_through, self._left_out_through = self._left_out_through, -1  # it is said of the start alone
         if state.claimed is None:
             # The slot of the subscription itself may be half told: it belongs to the hole, and to nothing without one.
             state.claimed, state.told = slot, slot - 1
             return []
-        begun, wanted = state.claimed + 1, max(state.claimed, min(self._left_out_through, slot)) + 1
-        self._left_out_through = -1
+        begun, wanted = state.claimed + 1, max(state.claimed, min(left_out_through, slot)) + 1
         state.claimed = state.told = max(state.claimed, slot)
         return _holes(feed, (begun, wanted - 1, SKIPPED_BY_START), (wanted, slot, "feed_away"))
 
