@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from decoders.core.types import CurveComplete, Launch, Other, Record, Trade
 from monitor.store.batch import Batch
-from monitor.store.rows import OF_MARKET, FILLABLE
+from monitor.store.rows import FILLABLE, OF_MARKET
 from monitor.store.store import Store
 from tests.store.dump import dump
 from tests.store.facts import (

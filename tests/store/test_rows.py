@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from decoders.core.types import Record
 from monitor.store.order import arrival_order, exact_order
 from monitor.store.rows import (
-    OF_MARKET,
     AT,
     COLUMNS,
     FILLABLE,
     KNOWN_BITS,
+    OF_MARKET,
     Times,
     clean,
     known,
