@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +37,7 @@ from monitor.sources.pending import Rules
 from monitor.sources.replay import CaptureSource
 from monitor.sources.session import Limits
 from monitor.start import Beginning, beginning, durable_slot
+from monitor.tasks import STOP_SIGNALS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -241,15 +241,15 @@ async def _feed(pipeline: Pipeline, sources: Sequence[Source], helpers: Sequence
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[asyncio.Event]:
-    """Set an event on SIGTERM or SIGINT."""
+    """Set an event on SIGTERM, on SIGINT, and on SIGHUP: the terminal was closed."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stop.set)
     try:
         yield stop
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in STOP_SIGNALS:
             loop.remove_signal_handler(number)
 
 
@@ -298,7 +298,7 @@ def rpc_client(config: Config) -> RpcClient:
 
 async def run(config: Config, *, migrate: bool = False, on_servers: Callable[[Servers], None] | None = None) -> None:
     """
-    Follow the configured node into the database until SIGTERM or SIGINT.
+    Follow the configured node into the database until a signal of `STOP_SIGNALS`.
 
     Args:
         migrate: Bring the schema up to date first, also of a database that is not the embedded one.

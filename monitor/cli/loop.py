@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from monitor.tasks import STOP_SIGNALS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -33,7 +34,7 @@ async def _stoppable(work: Coroutine[Any, Any, T]) -> T | None:
         task.cancel()
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stop)
     try:
         return await task
@@ -42,7 +43,7 @@ async def _stoppable(work: Coroutine[Any, Any, T]) -> T | None:
             raise
         return None
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOP_SIGNALS:
             loop.remove_signal_handler(number)
 
 

@@ -235,7 +235,7 @@ async def test_run_alone_follows_a_simulated_market_and_others_can_look(state_di
     second = await call(state_dir, "run")
     assert second.code == 75
     assert "error: " in second.errors
-    ended = await end(process, signal.SIGINT)
+    ended = await end(process, signal.SIGHUP)  # the terminal was closed
     assert ended.code == 0
     assert "Traceback" not in ended.errors
     assert (await call(state_dir, "status")).code == 2
