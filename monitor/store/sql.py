@@ -108,6 +108,12 @@ def _update_reserves() -> str:
 
 UPDATE_RESERVES = _update_reserves()
 
+UPDATE_SUPPLIES = f"""
+UPDATE tokens t SET supply = u.supply, supply_order = u.supply_order
+  FROM {_unnest(("id", "supply_order", "supply"))}
+ WHERE t.id = u.id AND u.supply_order > COALESCE(t.supply_order, -1)
+"""
+
 _KEY = ("block_time", "signature", "venue", "event", "nth")
 _SAME_KEY = " AND ".join(f"t.{name} = u.{name}" for name in _KEY)
 SELECT_TRADES = f"""
@@ -161,6 +167,12 @@ ON CONFLICT DO NOTHING
 """
 FILL_HOLE = """
 UPDATE holes SET filled_at = now(), filled_by = $1 WHERE filled_at IS NULL AND (id = $2 OR signature = $3)
+"""
+ABANDON_HOLES = """
+WITH abandoned AS (
+    UPDATE holes SET filled_at = now(), filled_by = 'abandoned' WHERE filled_at IS NULL RETURNING id
+), forgotten AS (DELETE FROM feeds)
+SELECT count(*) FROM abandoned
 """
 NOTE_FAILED_TRY = "UPDATE holes SET tries = tries + 1, last_error = $2 WHERE id = $1 AND filled_at IS NULL"
 INSERT_BATCH = """

@@ -215,6 +215,25 @@ class Store:
                     connection.terminate()
                     raise
 
+    async def forget_chain(self) -> int:
+        """
+        Give up every open hole, forget how far feeds were, and return how many holes that were.
+
+        It is for a chain that is gone and begins anew: nobody will ever tell what was missed of it.
+
+        Raises:
+            AlreadyRunning, SchemaMismatch, StoreUnavailable: As `write`.
+        """
+        async with self._turn:
+            with translated():
+                connection = await self._connected()
+                try:
+                    count: int = await connection.fetchval(sql.ABANDON_HOLES)
+                except (asyncpg.InternalClientError, OSError, asyncio.CancelledError):
+                    connection.terminate()
+                    raise
+                return count
+
     async def writer_pid(self) -> int | None:
         """Return the server process of whoever is this database's writer now; None if nobody is."""
         async with self._reader() as connection:

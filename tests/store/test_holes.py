@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from monitor.store.batch import SKIPPED_BY_START, Batch, Filled, Hole
+from monitor.store.batch import SKIPPED_BY_START, Batch, Filled, Hole, Progress
 
 if TYPE_CHECKING:
     from monitor.store.store import Store
@@ -51,3 +51,21 @@ async def test_what_was_left_out_on_purpose_is_not_to_be_filled(store: Store) ->
     assert await store.count_open_holes() == 0
     async with store._reader() as connection:
         assert await connection.fetchval("SELECT count(*) FROM holes WHERE filled_at IS NULL") == 1
+
+
+async def test_what_a_chain_that_is_gone_left_open_is_abandoned(store: Store) -> None:
+    """Its holes are closed and say why, those filled before stay as they are, and progress begins anew."""
+    holes = [Hole(first_slot=slot, last_slot=slot, reason="feed_away") for slot in (1, 2)]
+    holes.append(Hole(first_slot=3, last_slot=3, reason="gave_up", signature="s"))
+    await store.write(Batch(holes=holes, progress=[Progress(feed="logs", slot=9)]))
+    (first, *_) = await store.open_holes(1)
+    await store.write(Batch(filled=[Filled(by="history", hole_id=first.id)]))
+    assert await store.forget_chain() == 2
+    assert await store.count_open_holes() == 0
+    assert await store.progress() == ()
+    async with store._reader() as connection:
+        rows = await connection.fetch("SELECT filled_by FROM holes WHERE filled_at IS NOT NULL ORDER BY first_slot")
+    assert [row[0] for row in rows] == ["history", "abandoned", "abandoned"]
+    assert await store.forget_chain() == 0
+    await store.write(Batch(progress=[Progress(feed="logs", slot=5)]))
+    assert [told.slot for told in await store.progress()] == [5]
