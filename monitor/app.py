@@ -16,7 +16,7 @@ from monitor.channel import Channel
 from monitor.config import parse_start
 from monitor.data import data_dir
 from monitor.errors import ConfigError, DrainTooSlow, NoSourceLeft, SourceRefused
-from monitor.health import Health, beat
+from monitor.health import Health, Watchers, beat
 from monitor.metrics import Meters, serve
 from monitor.pipeline.announce import Drops, announce, discard
 from monitor.pipeline.decode import Decoding, decode
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from monitor.servers import Servers
     from monitor.sources.live import LiveSource, Tap
     from monitor.sources.notices import Notice, Source
-    from monitor.store.batch import Batch, Written
 
 log = structlog.get_logger(__name__)
 
@@ -108,24 +107,6 @@ class Pipeline:
             # A Redis that hangs must not make a stop look like one that lost something.
             await asyncio.wait({telling}, timeout=_LAST_WORDS_S)
             telling.cancel()
-
-
-@dataclass(frozen=True, slots=True)
-class Watchers:
-    """Hears of commits: how the daemon is, and which holes there are."""
-
-    health: Health
-    history: History
-
-    def committed(self, batch: Batch, written: Written, seconds: float) -> None:
-        """A batch was committed within so many seconds."""
-        self.health.committed(batch, written, seconds)
-        if batch.holes or batch.filled:
-            self.history.committed([filled.hole_id for filled in batch.filled if filled.hole_id is not None])
-
-    def trouble(self, reason: str | None) -> None:
-        """A commit is tried again because of `reason`; None: no longer."""
-        self.health.trouble(reason)
 
 
 def build(  # noqa: PLR0913 - the parts of a pipeline, all by keyword
@@ -296,12 +277,19 @@ def rpc_client(config: Config) -> RpcClient:
     return RpcClient(Endpoint(config.node.http_url), limits)
 
 
-async def run(config: Config, *, migrate: bool = False, on_servers: Callable[[Servers], None] | None = None) -> None:
+async def run(
+    config: Config,
+    *,
+    migrate: bool = False,
+    new_chain: bool = False,
+    on_servers: Callable[[Servers], None] | None = None,
+) -> None:
     """
     Follow the configured node into the database until a signal of `STOP_SIGNALS`.
 
     Args:
         migrate: Bring the schema up to date first, also of a database that is not the embedded one.
+        new_chain: The node's chain is not the one that the database tells of: what is missing of that is given up.
         on_servers: Told where the database and Redis are, once they run.
 
     Raises:
@@ -318,6 +306,8 @@ async def run(config: Config, *, migrate: bool = False, on_servers: Callable[[Se
             own = config.database.url is None
             store = await stack.enter_async_context(store_of(config, servers, migrate=migrate or own))
             client = await stack.enter_async_context(rpc_client(config))
+            if new_chain and (abandoned := await store.forget_chain()):
+                log.info("holes_abandoned", holes=abandoned, reason="the chain begins anew")
             durable = durable_slot(await store.progress())
             begun = await beginning(parse_start(config.start), durable, client, config.node.commitment)
             fetcher = Fetcher(

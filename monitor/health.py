@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from monitor.pipeline.ledger import Ledger
+    from monitor.sources.history import History
     from monitor.store.batch import Batch, Written
 
 
@@ -72,6 +73,24 @@ class Health:
         lag = f"{max(now - ledger.newest_time, 0):.0f} s behind" if ledger.newest_time else "no event yet"
         trouble = f"; retrying: {self.retrying}" if self.retrying else ""
         return f"slot {ledger.head_slot or ledger.newest_slot}, {lag}, {ledger.stored} facts stored{trouble}"
+
+
+@dataclass(frozen=True, slots=True)
+class Watchers:
+    """Hears of commits: how the daemon is, and which holes there are."""
+
+    health: Health
+    history: History
+
+    def committed(self, batch: Batch, written: Written, seconds: float) -> None:
+        """A batch was committed within so many seconds."""
+        self.health.committed(batch, written, seconds)
+        if batch.holes or batch.filled:
+            self.history.committed([filled.hole_id for filled in batch.filled if filled.hole_id is not None])
+
+    def trouble(self, reason: str | None) -> None:
+        """A commit is tried again because of `reason`; None: no longer."""
+        self.health.trouble(reason)
 
 
 async def beat(health: Health, notifier: Notifier, *, every_s: float, patience_s: float) -> None:

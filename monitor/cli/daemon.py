@@ -65,7 +65,8 @@ async def _with_simulator(config: Config, *, quiet: bool) -> None:
         await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
         if serving.done():
             await serving
-        await _run(_following(config, ready.result()), quiet=quiet)
+        # Its market begins anew each time. In a database that was configured the holes may be the real chain's.
+        await _run(_following(config, ready.result()), quiet=quiet, new_chain=config.database.url is None)
     finally:
         serving.cancel()
         await asyncio.wait({serving})
@@ -81,7 +82,7 @@ def _following(config: Config, node: Simulator) -> Config:
     )
 
 
-async def _run(config: Config, *, quiet: bool) -> None:
+async def _run(config: Config, *, quiet: bool, new_chain: bool = False) -> None:
     printing: list[asyncio.Task[None]] = []
 
     def on_servers(found: Servers) -> None:
@@ -97,7 +98,7 @@ async def _run(config: Config, *, quiet: bool) -> None:
             printing.append(asyncio.create_task(_print_launches(found.redis_url)))
 
     try:
-        await app.run(config, migrate=True, on_servers=on_servers)
+        await app.run(config, migrate=True, new_chain=new_chain, on_servers=on_servers)
     finally:
         for task in printing:
             task.cancel()
