@@ -85,9 +85,16 @@ class Database(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RedisServer(msgspec.Struct, frozen=True, kw_only=True):
-    """Redis 7 or Valkey 8 and later. Without an address an embedded one is started."""
+    """Redis 7 or Valkey 8 and later. Beside an embedded database an embedded one is started, if this has no address."""
 
-    url: Annotated[str | None, _doc("redis://, rediss:// or unix:// address", secret=True)] = None
+    url: Annotated[
+        str | None,
+        _doc(
+            "redis://, rediss:// or unix:// address. Without an address: the embedded one, where the database is "
+            "embedded too; else announcements are off",
+            secret=True,
+        ),
+    ] = None
     timeout_s: Annotated[Seconds, _doc("How long to wait for an answer before announcements are dropped")] = 2.0
 
     __repr__ = _hidden
