@@ -13,6 +13,7 @@ from decoders.core.pad import Pad
 from decoders.core.registry import Registry
 from decoders.core.types import Decoded, Fact, Other, TxNotice
 from monitor.cli import inputs
+from monitor.cli.once import Once, Said, in_order
 from monitor.cli.options import ConfigFile, read_config
 from monitor.cli.reading import Reader
 from monitor.cli.registry import load_registry
@@ -45,6 +46,7 @@ def decode(
 
     FILE holds answers of getTransaction or getBlock, entries of a block, log or block notifications, log records
     {signature, slot, err, logs}, or lists of these; a value a line, or one in all. Failed transactions say nothing.
+    A capture holds transactions in several copies: of it each event is printed once, as completely as it tells it.
     What is no transaction is named on standard error, the rest is done, and the exit code is 65.
     """
     if event_base64 is not None or program is not None:
@@ -76,16 +78,17 @@ def bare_event(registry: Registry, program: str, text: str) -> list[Fact]:
     except (binascii.Error, ValueError) as error:
         raise BadInput(f"--event-base64 is not base64: {error}") from error
     nowhere = TxNotice(signature="", slot=0, failed=False)
-    return in_order(registry.decode_event(pad.program, data), []) or [
-        _fields_alone(pad, data.removeprefix(SELF_CPI_TAG), nowhere)
-    ]
+    decoded = registry.decode_event(pad.program, data)
+    return in_order(decoded.facts, decoded.partial) or [_fields_alone(pad, data.removeprefix(SELF_CPI_TAG), nowhere)]
 
 
-def in_order(decoded: Decoded, untold: list[Fact]) -> list[Fact]:
-    """Return all facts as they happened: complete ones, partial ones, and those of which only the fields are known."""
-    if not decoded.partial and not untold:
-        return decoded.facts
-    return sorted([*decoded.facts, *decoded.partial, *untold], key=lambda fact: fact.position)
+def _said(registry: Registry, pools: PoolMap, notice: TxNotice) -> Said:
+    """Return what a notice says, and remember the pools that it tells of."""
+    decoded = registry.decode(notice, pools)
+    said = Said(decoded.facts, [*decoded.partial, *untold(registry, notice, decoded)])
+    for fact in in_order(*said):
+        pools.learn(fact)
+    return said
 
 
 def untold(registry: Registry, notice: TxNotice, decoded: Decoded) -> list[Fact]:
@@ -130,14 +133,48 @@ def _fields_alone(pad: Pad, data: bytes, notice: TxNotice, *, nth: int = 0, posi
     )
 
 
+class _File:
+    """Prints what one file says: of a capture each event once, of anything else whatever it holds."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._reader = Reader(registry.followed)
+        self._pools = PoolMap()
+        self._once = Once(self._say)
+
+    def take(self, piece: inputs.Piece) -> str | None:
+        """Print what a piece says; return why some of it could not be read, if so."""
+        refusals: list[Refusal] = []
+        for found in self._reader.read(piece):
+            match found:
+                case TxNotice():
+                    _print(self._once.take(found) if self._reader.is_capture else in_order(*self._say(found)))
+                case AccountSeen():
+                    info = self._registry.decode_account(found.address, found.owner or "", found.data)
+                    if info is not None:
+                        self._pools.add(info)
+                case Refusal():
+                    refusals.append(found)
+        if not refusals:
+            return None
+        return f"{refusals[0]}" + (f" (and {len(refusals) - 1} more)" if len(refusals) > 1 else "")
+
+    def close(self) -> None:
+        """Print what waited in vain for a better copy."""
+        _print(self._once.rest())
+
+    def _say(self, notice: TxNotice) -> Said:
+        return _said(self._registry, self._pools, notice)
+
+
 def _decode_file(registry: Registry, path: str) -> bool:
     """Print what a file says; return whether all of it could be read."""
     name = "standard input" if path == "-" else path
-    reader, pools = Reader(registry.followed), PoolMap()
+    file = _File(registry)
     refused = 0
     try:
         for piece in inputs.read(path):
-            reason = _decode_piece(registry, reader, pools, piece)
+            reason = file.take(piece)
             if reason is not None:
                 refused += 1
                 where = "" if piece.line is None else f"line {piece.line}: "
@@ -148,31 +185,10 @@ def _decode_file(registry: Registry, path: str) -> bool:
     except BadInput as error:
         refused += 1
         complain(one_line(f"{name}: {error}"))
+    file.close()
     if refused > _MOST_COMPLAINTS:
         complain(one_line(f"{name}: {refused - _MOST_COMPLAINTS} more of the kind"))
     return refused == 0
-
-
-def _decode_piece(registry: Registry, reader: Reader, pools: PoolMap, piece: inputs.Piece) -> str | None:
-    """Print what a piece says; return why some of it could not be read, if so."""
-    refusals: list[Refusal] = []
-    for found in reader.read(piece):
-        match found:
-            case TxNotice():
-                decoded = registry.decode(found, pools)
-                facts = in_order(decoded, untold(registry, found, decoded))
-                for fact in facts:
-                    pools.learn(fact)
-                _print(facts)
-            case AccountSeen():
-                info = registry.decode_account(found.address, found.owner or "", found.data)
-                if info is not None:
-                    pools.add(info)
-            case Refusal():
-                refusals.append(found)
-    if not refusals:
-        return None
-    return f"{refusals[0]}" + (f" (and {len(refusals) - 1} more)" if len(refusals) > 1 else "")
 
 
 def _print(facts: list[Fact]) -> None:

@@ -29,6 +29,11 @@ class Reader:
         self._programs = programs
         self._capture: Replayer | None = None
 
+    @property
+    def is_capture(self) -> bool:
+        """Whether the header of a capture was read."""
+        return self._capture is not None
+
     def read(self, piece: Piece) -> Iterator[Read]:
         """Yield what a piece holds of followed programs, and what of it cannot be read."""
         if piece.error is not None:

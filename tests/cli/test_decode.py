@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from decoders.core.types import TxNotice
 from monitor.cli.inputs import pieces
+from monitor.cli.once import Once, Said
 from monitor.cli.shapes import find
 from monitor.sources.capture import Recorder
 from monitor.sources.endpoint import Endpoint
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from decoders.core.registry import Registry
     from tests.cli.conftest import Ran
 
 pytestmark = pytest.mark.usefixtures("quick_decode")
@@ -309,7 +311,7 @@ def test_lines_are_read_one_by_one_and_earlier_ones_name_later_pools(
 def test_captures_are_read_as_what_they_recorded(
     is_compressed: bool, command: Callable[..., Ran], tmp_path: Path
 ) -> None:
-    """Slots and marks say nothing; what was fetched is told whole; accounts name pools to later log records."""
+    """Slots and marks say nothing; each event is told once, whole if it was fetched or its pool became known."""
     mainnet.require()
     tx = json.loads((mainnet.FOLDER / "transactions" / "pumpswap_sell_routed.json").read_text())
     pool = next(item for item in json.loads((mainnet.FOLDER / "accounts" / "accounts.json").read_text())
@@ -329,20 +331,38 @@ def test_captures_are_read_as_what_they_recorded(
         recorder.frame(json.dumps(notification("slotNotification", 0, None)).encode().replace(
             b'{"context": {"slot": 0}, "value": null}', b'{"slot": 9, "parent": 8, "root": 1}'))  # fmt: skip
         recorder.frame(logs(signature))
+        recorder.frame(logs("early"))
         recorder.answer(FetchTransaction("s", slot), json.dumps(envelope(None)).encode())
         recorder.answer(FetchTransaction(signature, slot), json.dumps(envelope(tx)).encode())
         answer = envelope({"context": {"slot": slot}, "value": [account]})
         recorder.answer(FetchAccounts((pool["address"],)), json.dumps(answer).encode())
         recorder.frame(b"\xff garbage")
         recorder.lost("gone")
-        recorder.frame(logs("later"))
+        for late in ("later", "later", signature):
+            recorder.frame(logs(late))
     found = command("decode", path)
     assert found.code == 65
-    assert found.errors == f"{path}: line 8: what the node said there cannot be read\n"
-    partial, whole, later = found.objects
-    assert (partial["mint"], partial["signature"]) == (None, signature)
+    assert found.errors == f"{path}: line 9: what the node said there cannot be read\n"
+    whole, later, early = found.objects
     assert whole == command("decode", write(tmp_path / "tx.json", tx)).objects[0]
     assert (later["signature"], later["mint"]) == ("later", whole["mint"])
+    assert (early["signature"], early["mint"]) == ("early", whole["mint"])
+
+
+def test_what_a_capture_never_tells_completely_is_told_at_its_end(registry: Registry) -> None:
+    """Or earlier, if more than can be held waits; a second copy that lacks the same adds nothing."""
+    mainnet.require()
+    tx = json.loads((mainnet.FOLDER / "transactions" / "pumpswap_sell_routed.json").read_text())
+    notices = [TxNotice(name, 1, False, tx["meta"]["logMessages"]) for name in ("a", "b", "a", "c")]
+
+    def said(notice: TxNotice) -> Said:
+        decoded = registry.decode(notice, {})
+        return Said(decoded.facts, decoded.partial)
+
+    once = Once(said, most_held=2)
+    assert [[fact.signature for fact in once.take(notice)] for notice in notices] == [[], [], [], ["a"]]
+    assert [fact.signature for fact in once.rest()] == ["b", "c"]
+    assert once.rest() == []
 
 
 def test_captures_of_the_future_are_named(command: Callable[..., Ran], tmp_path: Path) -> None:
