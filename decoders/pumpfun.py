@@ -76,6 +76,10 @@ def _launch(layout: Layout) -> Say:
         reserves = quote if quote_key is not None and any(quote_key) else sol
         mark_base, mark_quote = (None, None) if base is None else mark(base, reserves)
         check_amounts(for_sale, fee_bps)
+        if mayhem:
+            # The event says 1e15 (so it does in recorded launches), but create_v2 mints as much again into the mayhem
+            # agent's vault: 2e15 is what the mint has, and what the pool's events call base_supply later.
+            supply = supply and 2 * supply
         yield Launch(
             **facts_common(site, record, time),
             platform=NAME,

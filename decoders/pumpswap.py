@@ -98,7 +98,7 @@ def _hop(site: Site, pool: str) -> tuple[str | None, str | None]:
 
 _FIELDS = (
     "timestamp", "pool_base_token_reserves", "pool_quote_token_reserves", "lp_fee", "protocol_fee", "pool", "user",
-    "user_base_token_account", "coin_creator_fee", "cashback", "virtual_quote_reserves",
+    "user_base_token_account", "coin_creator_fee", "cashback", "virtual_quote_reserves", "base_supply",
 )  # fmt: skip
 
 
@@ -129,7 +129,7 @@ def _trade(
     site: Site, record: Record, program: str, common: list[Any], is_buy: bool, base: int, quote: int, user_quote: int
 ) -> Iterator[Fact | Need]:
     (time, base_before, quote_before, lp_fee, protocol_fee, pool_key, user, base_account, creator_fee, cashback,
-     virtual) = common  # fmt: skip
+     virtual, base_supply) = common  # fmt: skip
     check_amounts(base, quote, user_quote, lp_fee, protocol_fee, creator_fee, cashback)
     pool = encode(pool_key)
     info = _pool(site, program, pool)
@@ -170,6 +170,8 @@ def _trade(
         canonical=info.canonical if info else None,
         decimals=(PUMPFUN_DECIMALS if info.canonical else site.decimals(info.mint)) if info else None,
         quote_decimals=site.decimals(info.quote_mint) if info else None,
+        # It is that of the pool's base, not of a token that stands as its quote. Of wrapped SOL it is said to be 0.
+        supply=base_supply or None if info and not flipped else None,
     )
 
 

@@ -143,7 +143,8 @@ class Trade(Fact, frozen=True, kw_only=True, gc=False):
     the trader paid or got. Executed price = quote_amount / base_amount; mark price = mark_quote / mark_base (effective
     reserves after the trade, virtual ones included). Of a curve's `curve_total` base units `curve_sold` have been sold.
     Fees are in the pool's quote mint. `flipped`: the launched token is the pool's own quote mint. `decimals` and
-    `quote_decimals` are None where neither a rule of the venue nor the balances of this copy tell them.
+    `quote_decimals` are None where neither a rule of the venue nor the balances of this copy tell them. `supply` is
+    that of the token, where the event says it.
     """
 
     kind: ClassVar[str] = "trade"
@@ -174,6 +175,7 @@ class Trade(Fact, frozen=True, kw_only=True, gc=False):
     canonical: bool | None = None
     decimals: int | None = None
     quote_decimals: int | None = None
+    supply: int | None = None
 
 
 class CurveComplete(Fact, frozen=True, kw_only=True, gc=False):

@@ -1,4 +1,4 @@
-"""The latest reserves of each pool in a batch, by the order of the chain."""
+"""The latest reserves of each pool and supply of each token in a batch, by the order of the chain."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ class Reserves:
 
     def __init__(self) -> None:
         self._latest: list[dict[int, Change]] = [{} for _ in range(_GROUPS)]
+        self._supplies: dict[int, tuple[int, int]] = {}
 
     def offer(self, group: int, pool_id: int, order: int, first: Any, second: Any) -> None:
         """Note a change; one without its first or second value is none."""
@@ -55,6 +56,17 @@ class Reserves:
                 told = next((row for row in of_pool if row[place] is not None and row[place + 1] is not None), None)
                 if told is not None:
                     self.offer(group, pool_id, told[ORDER], told[place], told[place + 1])
+
+    def supply(self, token_id: int, order: int, supply: int | None) -> None:
+        """Note how much of a token there is; None says nothing."""
+        noted = self._supplies.get(token_id)
+        if supply is not None and (noted is None or order > noted[0]):
+            self._supplies[token_id] = (order, supply)
+
+    def supplies(self) -> Sequence[Sequence[int]]:
+        """Return token ids, orders and supplies, column by column."""
+        rows = sorted((token_id, *change) for token_id, change in self._supplies.items())
+        return [[row[member] for row in rows] for member in range(3)]
 
     def columns(self) -> Sequence[Sequence[Any]]:
         """Return the pool ids, then order (-1: no change), first and second value of each group, column by column."""

@@ -34,7 +34,7 @@ FILLABLE = (
     "cashback",
 )
 """Members of a trade's row that one copy may know and another not."""
-OF_MARKET = ("platform", "platform_config", "canonical", "decimals", "quote_decimals")
+OF_MARKET = ("platform", "platform_config", "canonical", "decimals", "quote_decimals", "supply")
 """The same of its token and pool."""
 KNOWN_BITS = 24
 """Width of what `known` returns, at least."""
@@ -67,6 +67,7 @@ SLOT = AT["slot"]
 ORDER = AT["chain_order"]
 EXACT = AT["order_exact"]
 POOL_ID = AT["pool_id"]
+TOKEN_ID = AT["token_id"]
 _FILL_FROM = AT["mark_base"]
 _FILL_TO = AT["tail"] + 1
 
@@ -120,6 +121,7 @@ def known(trade: Trade) -> int:
         trade.canonical,
         trade.decimals,
         trade.quote_decimals,
+        trade.supply,
     ):
         bits = bits << 1 | (value is not None)
     return bits << 1 | bool(trade.record is not None and trade.record.tail)

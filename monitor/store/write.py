@@ -14,7 +14,7 @@ from monitor.store.batch import Batch, Upgraded, Written
 from monitor.store.fold import Outcome, World, fold, link, wanted
 from monitor.store.order import Arrivals, arrival_order, exact_order
 from monitor.store.recent import Recent
-from monitor.store.rows import AT, COLUMNS, Times, trade_row, upgrade, with_row
+from monitor.store.rows import AT, COLUMNS, ORDER, TOKEN_ID, Times, trade_row, upgrade, with_row
 from monitor.store.sort import Known, clean_fault, cold_facts, sort
 from monitor.store.states import MintState, PoolState, TokenState, columns
 from monitor.store.trouble import REFUSALS, is_refusal
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from decoders.core.types import Fact, Fault
     from monitor.store.fold import ColdFact
     from monitor.store.partitions import Partitions
+    from monitor.store.reserves import Reserves
     from monitor.store.rows import Identity, Ids, Row
     from monitor.store.sort import Sorted
     from monitor.store.states import State
@@ -147,13 +148,16 @@ class Writer:
         looked_for = list(rows) if look_first else [at for at in rows if at in found.suspects]
         stored = await self._stored(connection, [rows[at] for at in looked_for])
         attempt.collided = look_first and bool(stored)
-        fresh, upgraded = self._split(attempt, rows, stored)
+        fresh, upgraded = self._split(attempt, rows, stored, world.reserves)
         if fresh:
             await connection.copy_records_to_table("transactions", records=fresh, columns=COLUMNS)
         if upgraded:
             await connection.execute(sql.UPDATE_TRADES, *_transposed(upgraded, _UPGRADED))
         world.reserves.trades(fresh)
         world.reserves.trades(upgraded)
+        supplies = world.reserves.supplies()
+        if supplies[0]:
+            await connection.execute(sql.UPDATE_SUPPLIES, *supplies)
         reserves = world.reserves.columns()
         if reserves[0]:
             await connection.execute(sql.UPDATE_RESERVES, *reserves)
@@ -208,22 +212,24 @@ class Writer:
         return {tuple(row)[:_KEY_WIDTH]: tuple(row) for row in stored}
 
     def _split(
-        self, attempt: Attempt, rows: Mapping[int, Row], stored: Mapping[Row, Row]
+        self, attempt: Attempt, rows: Mapping[int, Row], stored: Mapping[Row, Row], reserves: Reserves
     ) -> tuple[list[Row], list[Row]]:
-        """Return the rows to insert and those to upgrade, and note the outcomes."""
+        """Return the rows to insert and those to upgrade, and note the outcomes and the supplies told."""
         fresh: list[Row] = []
         upgraded: list[Row] = []
         found = attempt.sorted
         for at, row in rows.items():
+            fact = found.facts[at]
+            if not isinstance(fact, Trade):
+                continue
             old = stored.get(row[:_KEY_WIDTH]) if stored else None
             if old is None:
                 fresh.append(row)
                 found.outcomes[at] = Outcome.NEW
+                reserves.supply(row[TOKEN_ID], row[ORDER], fact.supply)
                 continue
             better = upgrade(old, row)
-            fact = found.facts[at]
-            if not isinstance(fact, Trade):
-                continue
+            reserves.supply(row[TOKEN_ID], (better or old)[ORDER], fact.supply)
             if better is None:
                 found.facts[at] = with_row(fact, old)
             else:

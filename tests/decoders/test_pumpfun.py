@@ -91,6 +91,13 @@ def test_sell() -> None:
     assert said(trade, "side", "user_quote_amount", "cashback") == ("sell", 987_500, 3_000)
 
 
+@pytest.mark.parametrize(("mayhem", "supply"), [(False, 10**15), (True, 2 * 10**15)])
+def test_supply_of_a_launch(mayhem: bool, supply: int) -> None:
+    """Of a mayhem coin twice the supply that the event says is minted: as much again is the mayhem agent's."""
+    launch = one("CreateEvent", mint=MINT, token_total_supply=10**15, is_mayhem_mode=mayhem)
+    assert said(launch, "supply", "is_mayhem") == (supply, mayhem)
+
+
 def test_decimals() -> None:
     """Every coin has 6; those of another quote stand in the balances of a whole copy."""
     call = ran("buy_v3", emitted("TradeEvent", **{**SOL_TRADE, "quote_mint": key(9)}))
@@ -158,7 +165,7 @@ def test_launch() -> None:
     )  # fmt: skip
     assert isinstance(launch, Launch)
     assert said(launch, "mint", "pool", "creator", "payer", "quote_mint") == (MINT, CURVE, CREATOR, USER, USDC)
-    assert said(launch, "name", "symbol", "uri", "decimals", "supply") == ("Nul\0", "N\0", "https://x", 6, 10**15)
+    assert said(launch, "name", "symbol", "uri", "decimals", "supply") == ("Nul\0", "N\0", "https://x", 6, 2 * 10**15)
     assert said(launch, "mark_base", "mark_quote", "for_sale") == (1_073 * 10**12, 4_292_000_000, 793_100_000_000_000)
     assert said(launch, "is_mayhem", "is_cashback", "is_holder_reward") == (True, True, True)
     assert said(launch, "creator_fee_bps", "depth", "migrate_to", "token_program") == (300, 2, "pumpswap", key(8))

@@ -129,6 +129,18 @@ def test_no_price(field: str, value: int, real: int) -> None:
     assert said(trade, "real_quote") == (real,)
 
 
+@pytest.mark.parametrize(("base_supply", "supply"), [(5, 5), ((1 << 64) - 1, (1 << 64) - 1), (0, None)])
+@pytest.mark.parametrize(("event", "values"), [("BuyEvent", BOUGHT), ("SellEvent", SOLD)])
+def test_supply(base_supply: int, supply: int | None, event: str, values: dict[str, Any]) -> None:
+    """A trade tells the supply of the pool's base, which of a flipped pool is money's; 0 says nothing."""
+    call = ran("buy", emitted(event, **values, base_supply=base_supply))
+    for pools, wanted in ((KNOWN, supply), (FLIPPED, None)):
+        (trade,) = facts(call, pools=pools)
+        assert said(trade, "supply") == (wanted,)
+    (partial,) = ALL.decode(notice(call, carriers="log"), {}).partial
+    assert said(partial, "supply") == (None,)
+
+
 def test_decimals() -> None:
     """Pump.fun's coins have 6; other tokens and quotes stand in the balances of a whole copy, or are unknown."""
     other = {POOL: PoolInfo(POOL, "pumpswap", MINT, USER)}

@@ -103,7 +103,10 @@ def life(dice: random.Random, mint: str, curve: str, pool: str) -> list[Fact]:
         {"mark_base": dice.randrange(1, 99), "mark_quote": dice.randrange(1, 99), "curve_sold": dice.randrange(99)}
         for _ in range(6)
     ]
-    swaps = [{**values, "curve_sold": None, "real_base": dice.choice([None, 7])} for values in reserves]
+    swaps = [
+        {**values, "curve_sold": None, "real_base": dice.choice([None, 7]), "supply": dice.choice([None, 1 << 63, 9])}
+        for values in reserves
+    ]
     story: list[Fact] = [
         launch(**on_curve, token_program="Token", is_mayhem=False, platform_config="config", record=record),
         trade(**on_curve, **reserves[0], decimals=6, quote_decimals=9, platform_config="config", record=record),

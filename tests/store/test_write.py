@@ -171,6 +171,25 @@ async def test_latest_is_by_the_chain_and_not_by_arrival(store: Store, sql: asyn
     assert row == (9, 90, 900, SLOT + 9)
 
 
+async def test_supply_is_that_of_the_latest_trade(store: Store, sql: asyncpg.Connection) -> None:
+    """Of the chain, not of arrival: it falls by burns. A copy that is stored already may still tell it."""
+    most = (1 << 64) - 1
+    steps = [
+        (launch(supply=most), most),
+        (swap(slot=SLOT + 9, signature="late", supply=70), 70),
+        (swap(slot=SLOT + 5, signature="early", supply=80), 70),
+        (swap(slot=SLOT + 9, signature="later", index=8, supply=60), 60),
+        (other(mint=MINT, slot=SLOT + 10, supply=50), 50),
+        (swap(slot=SLOT + 11, signature="poor"), 50),
+        (swap(slot=SLOT + 11, signature="poor", supply=40), 40),
+    ]
+    for fact, supply in steps:
+        await store.write(Batch([fact]))
+        assert await sql.fetchval("SELECT supply FROM tokens") == supply
+    await store.write(Batch([swap(slot=SLOT + at, signature=f"s{at}", supply=at) for at in (13, 14, 12)]))
+    assert await sql.fetchrow("SELECT supply, supply_order >> 32 FROM tokens") == (14, SLOT + 14)
+
+
 async def test_arrival_is_the_order_while_places_are_unknown(store: Store, sql: asyncpg.Connection) -> None:
     """Of two trades of unknown place in a slot the later arrival is the latest, until their places are known."""
     first = trade(signature="first", index=None, mark_base=1)
