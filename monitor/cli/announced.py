@@ -10,6 +10,7 @@ import redis.asyncio as redis_client
 import redis.exceptions as redis_errors
 
 from monitor.channel import Channel
+from monitor.cli.say import called
 from monitor.config import redact_url
 from monitor.errors import RedisUnavailable
 from monitor.pipeline.announce import STREAM, trades_channel
@@ -160,7 +161,7 @@ def _unavailable(url: str, error: Exception) -> RedisUnavailable:
     where = redact_url(url) if "://" in url else url
     return RedisUnavailable(
         f"{where}: {error}",
-        mend="start the daemon (launch-monitor run), or follow a node itself (--endpoint mainnet)",
+        mend=f"start the daemon ({called()} run), or follow a node itself (--endpoint mainnet)",
     )
 
 

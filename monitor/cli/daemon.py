@@ -10,7 +10,7 @@ from monitor import app, log
 from monitor.cli import announced, servers
 from monitor.cli.loop import finish
 from monitor.cli.options import ConfigFile, NodeAddress, StartAt, read_config
-from monitor.cli.say import complain, tell
+from monitor.cli.say import called, complain, tell
 from monitor.cli.screen import Lines
 from monitor.config import Config, redact_url
 from monitor.errors import RedisUnavailable
@@ -55,7 +55,7 @@ async def _with_simulator(config: Config, *, quiet: bool) -> None:
     tell(
         f"No node is configured: following the built-in simulator, {_SIMULATED_PER_S:g} made-up transactions a second."
     )
-    tell("Follow the chain with: launch-monitor run --endpoint mainnet")
+    tell(f"Follow the chain with: {called()} run --endpoint mainnet")
     if config.database.url is not None:
         complain(f"warning: made-up tokens go into {redact_url(config.database.url)}")
     ready: asyncio.Future[Simulator] = asyncio.get_running_loop().create_future()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
+import shlex
+import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from monitor.errors import MonitorError, leaves
@@ -30,6 +33,17 @@ def explain(error: BaseException) -> None:
         complain(f"error: {cause}")
         if mend:
             complain(f"  mend: {mend}")
+
+
+def called() -> str:
+    """Return what people type to call this program again: its name, or its path where the name would not find it."""
+    program, name = sys.argv[0], "launch-monitor"
+    if Path(program).name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m monitor"
+    if Path(program).name != name:
+        return name
+    found = shutil.which(name)
+    return name if found is not None and Path(found).resolve() == Path(program).resolve() else shlex.quote(program)
 
 
 def installed(name: str) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from monitor.cli.loop import until_stopped
-from monitor.cli.say import tell
+from monitor.cli.say import called, tell
 from simulator.run import Simulator, serve
 
 
@@ -34,7 +34,7 @@ def simulate(
 
     def ready(node: Simulator) -> None:
         tell(f"simulated node, {rate:g} transactions/s: {node.ws_url} {node.http_url}")
-        tell(f"follow it: launch-monitor tail --endpoint {node.ws_url},{node.http_url}")
+        tell(f"follow it: {called()} tail --endpoint {node.ws_url},{node.http_url}")
 
     until_stopped(
         serve(

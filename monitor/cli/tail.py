@@ -12,7 +12,7 @@ from monitor.app import registry_of
 from monitor.cli import announced, node, servers
 from monitor.cli.loop import until_stopped
 from monitor.cli.options import ConfigFile, NodeAddress, read_config
-from monitor.cli.say import complain
+from monitor.cli.say import called, complain
 from monitor.cli.screen import JsonLines, Lines, Screen
 from monitor.config import Config, state_dir
 from monitor.errors import RedisUnavailable
@@ -144,6 +144,6 @@ def _redis_url(config: Config) -> str:
     if found is None:
         raise RedisUnavailable(
             f"no daemon with Redis is configured, and none runs below {state_dir(config)}",
-            mend="start one (launch-monitor run), or follow a node itself (--endpoint mainnet)",
+            mend=f"start one ({called()} run), or follow a node itself (--endpoint mainnet)",
         )
     return found

@@ -118,6 +118,29 @@ def test_interrupts_and_our_errors_have_codes(
     assert capfd.readouterr().err == ("" if error is KeyboardInterrupt else "error: cause\n")
 
 
+@pytest.mark.parametrize(
+    ("program", "on_path", "name"),
+    [
+        ("bin/launch-monitor", "bin", "launch-monitor"),
+        ("bin/launch-monitor", "", "bin/launch-monitor"),
+        ("bin/launch-monitor", "other", "bin/launch-monitor"),
+        ("monitor/__main__.py", "bin", f"{sys.executable} -m monitor"),
+        ("pytest", "", "launch-monitor"),
+    ],
+)
+def test_lines_to_type_call_the_program_as_it_can_be_called(
+    program: str, on_path: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its name where that finds this very program, else by the path that was typed."""
+    for folder in ("bin", "other"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "launch-monitor").touch(mode=0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path / on_path) if on_path else "")
+    monkeypatch.setattr("sys.argv", [program])
+    assert say.called() == name
+
+
 def test_version_tells_what_a_bug_report_needs(command: Callable[..., Ran]) -> None:
     """Program, Python, libraries, and every IDL with its version and program."""
     found = command("version")
