@@ -17,7 +17,7 @@ from monitor.config import parse_start
 from monitor.data import data_dir
 from monitor.errors import ConfigError, DrainTooSlow, NoSourceLeft, SourceRefused
 from monitor.health import Health, Watchers, beat
-from monitor.metrics import Meters, serve
+from monitor.metrics import Meters, check, serve
 from monitor.pipeline.announce import Drops, announce, discard
 from monitor.pipeline.decode import Decoding, decode
 from monitor.pipeline.feeds import Feeds
@@ -283,6 +283,7 @@ async def run(
     migrate: bool = False,
     new_chain: bool = False,
     on_servers: Callable[[Servers], None] | None = None,
+    on_metrics: Callable[[str], None] | None = None,
 ) -> None:
     """
     Follow the configured node into the database until a signal of `STOP_SIGNALS`.
@@ -291,12 +292,14 @@ async def run(
         migrate: Bring the schema up to date first, also of a database that is not the embedded one.
         new_chain: The node's chain is not the one that the database tells of: what is missing of that is given up.
         on_servers: Told where the database and Redis are, once they run.
+        on_metrics: Told where the metrics page is, if there is one, once it is served.
 
     Raises:
         MonitorError: Whatever ends the daemon but a signal; its `exit_code` is the process's.
     """
     registry = registry_of(config)
     source = live_source(config, registry.followed)
+    check(config.metrics.listen)  # again when it is served, but then servers have been started in vain
     manager = ServiceManager()
     with stop_on_signals() as stop:
         async with contextlib.AsyncExitStack() as stack:
@@ -335,7 +338,11 @@ async def run(
             meters.feed(source.name, source.tally)
             meters.rpc(client.tally, lambda: len(fetcher))
             meters.history(history.tally)
-            await stack.enter_async_context(serve(meters, config.metrics.listen))
+            url = await stack.enter_async_context(serve(meters, config.metrics.listen))
+            if url is not None:
+                log.info("metrics_served", url=url)
+                if on_metrics is not None:
+                    on_metrics(url)
             async with asyncio.TaskGroup() as group:
                 beating = group.create_task(_beat(pipeline.health, manager))
                 try:

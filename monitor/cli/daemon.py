@@ -12,8 +12,9 @@ from monitor.cli.loop import finish
 from monitor.cli.options import ConfigFile, NodeAddress, StartAt, read_config
 from monitor.cli.say import called, complain, tell
 from monitor.cli.screen import Lines
-from monitor.config import Config, redact_url
-from monitor.errors import RedisUnavailable
+from monitor.config import Config, Monitoring, redact_url
+from monitor.errors import ConfigError, RedisUnavailable
+from monitor.metrics import check
 from monitor.servers import Servers
 from simulator.run import Simulator, serve
 
@@ -21,6 +22,7 @@ _SIMULATED_PER_S = 30.0
 # Launches, completions and graduations of before, printed so that a start does not face an empty screen.
 _LAST = 5
 _PATIENCE_S = 5.0
+_ANY_PORT = "127.0.0.1:0"
 
 
 def run(
@@ -35,7 +37,9 @@ def run(
     Without a configured database it brings PostgreSQL and Valkey of its own; without a node it follows a simulated
     market, and says so. Launches and graduations are printed as they happen. Ctrl-C ends it in order.
     """
-    settings = read_config(config, endpoint=endpoint, overrides={"start": start})
+    settings = read_config(
+        config, endpoint=endpoint, overrides={"start": start}, defaults={"metrics.listen": _metrics_address()}
+    )
     log.setup(settings.log.level, settings.log.format)
     finish(_with_simulator(settings, quiet=quiet) if settings.node.ws_url is None else _run(settings, quiet=quiet))
 
@@ -49,6 +53,16 @@ def ingest(endpoint: NodeAddress = None, start: StartAt = None, config: ConfigFi
     settings = read_config(config, endpoint=endpoint, overrides={"start": start})
     log.setup(settings.log.level, settings.log.format)
     finish(app.run(settings))
+
+
+def _metrics_address() -> str | None:
+    """Return where metrics are served if nobody says where: at a free port if another daemon has the usual one."""
+    usual = Monitoring().listen
+    try:
+        check(usual)
+    except ConfigError:
+        return _ANY_PORT
+    return usual
 
 
 async def _with_simulator(config: Config, *, quiet: bool) -> None:
@@ -88,8 +102,6 @@ async def _run(config: Config, *, quiet: bool, new_chain: bool = False) -> None:
     def on_servers(found: Servers) -> None:
         for line in found.connect_lines:
             tell(f"look inside: {line}")
-        if config.metrics.listen and not config.metrics.listen.endswith(":0"):
-            tell(f"metrics: http://{config.metrics.listen}/metrics")
         if quiet:
             return
         if found.redis_url is None:
@@ -97,8 +109,11 @@ async def _run(config: Config, *, quiet: bool, new_chain: bool = False) -> None:
         else:
             printing.append(asyncio.create_task(_print_launches(found.redis_url)))
 
+    def on_metrics(url: str) -> None:
+        tell(f"metrics: {url}")
+
     try:
-        await app.run(config, migrate=True, new_chain=new_chain, on_servers=on_servers)
+        await app.run(config, migrate=True, new_chain=new_chain, on_servers=on_servers, on_metrics=on_metrics)
     finally:
         for task in printing:
             task.cancel()

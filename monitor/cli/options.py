@@ -29,10 +29,14 @@ StartAt = Annotated[
 
 
 def read_config(
-    file: Path | None, *, endpoint: str | None = None, overrides: dict[str, Any] | None = None
+    file: Path | None,
+    *,
+    endpoint: str | None = None,
+    overrides: dict[str, Any] | None = None,
+    defaults: dict[str, Any] | None = None,
 ) -> configuration.Config:
     """
-    Return the configuration of file, environment and command line.
+    Return the configuration of file, environment and command line; `defaults` for what none of them sets.
 
     Raises:
         ConfigError: If it is not right.
@@ -40,4 +44,4 @@ def read_config(
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
     if endpoint:
         given |= configuration.with_endpoint(",".join(endpoint.replace(",", " ").split()))
-    return configuration.load(file, overrides=given)
+    return configuration.load(file, overrides=given, defaults=defaults)

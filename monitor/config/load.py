@@ -25,6 +25,7 @@ ENVIRONMENT = "LAUNCH_MONITOR_"
 _CREDENTIAL = "launch_monitor_"
 _FILE = "_file"
 _COMMAND_LINE = "the command line"
+_DEFAULT = "the command's default"
 
 
 class Given(NamedTuple):
@@ -37,7 +38,10 @@ class Given(NamedTuple):
 
 
 def load(
-    path: Path | None, environ: Mapping[str, str] | None = None, overrides: Mapping[str, Any] | None = None
+    path: Path | None,
+    environ: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> Config:
     """
     Read the configuration.
@@ -47,12 +51,14 @@ def load(
         environ: LAUNCH_MONITOR_KEY and LAUNCH_MONITOR_SECTION__KEY stand over the file; default os.environ.
             Files in $CREDENTIALS_DIRECTORY that are named as a setting stand between the two.
         overrides: "section.key" -> value from the command line, over everything.
+        defaults: "section.key" -> value for what is set nowhere.
 
     Raises:
         ConfigError: Naming the file or variable, the key, what was given and what is allowed.
     """
     environ = os.environ if environ is None else environ
     layers = (
+        [Given(_DEFAULT, name, value, typed=False) for name, value in (defaults or {}).items()],
         _from_file(path) if path else (),
         _from_credentials(environ.get("CREDENTIALS_DIRECTORY")),
         _from_environment(environ),

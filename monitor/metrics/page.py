@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
@@ -19,6 +20,32 @@ if TYPE_CHECKING:
 
 _REQUEST_TIMEOUT_S = 5.0
 _MOST_REQUEST_BYTES = 16_384
+
+
+def check(listen: str | None) -> None:
+    """
+    Look whether `serve` could listen there.
+
+    Raises:
+        ConfigError: If the address makes no sense, or is not to be had.
+    """
+    if not listen:
+        return
+    try:
+        host, port = parse_listen(listen)
+        for family, *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE):
+            with socket.create_server(address[:2], family=family):
+                pass
+    except (OSError, ValueError) as error:
+        raise _not_to_be_had(listen, error) from error
+
+
+def _not_to_be_had(listen: str, error: Exception) -> ConfigError:
+    reason = (isinstance(error, OSError) and error.strerror) or error
+    return ConfigError(
+        f"metrics.listen {listen}: {reason}",
+        mend="set metrics.listen to a free HOST:PORT (port 0: any), or to nothing for no page",
+    )
 
 
 @contextlib.asynccontextmanager
@@ -56,11 +83,7 @@ async def serve(meters: Collector, listen: str | None) -> AsyncGenerator[str | N
         host, port = parse_listen(listen)
         server = await asyncio.start_server(answer, host, port, limit=_MOST_REQUEST_BYTES)
     except (OSError, ValueError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or error
-        raise ConfigError(
-            f"metrics.listen {listen}: {reason}",
-            mend="set metrics.listen to a free HOST:PORT (port 0: any), or to nothing for no page",
-        ) from error
+        raise _not_to_be_had(listen, error) from error
     try:
         yield _url(server)
     finally:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
+import socket
 import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from monitor.config import ENVIRONMENT
+from monitor.cli import daemon
+from monitor.config import ENVIRONMENT, Monitoring
 from simulator.run import Simulator
 from tests import postgres
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
 LIMIT_S = 90
@@ -52,10 +55,13 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
-async def begin(state: Path, *arguments: object) -> asyncio.subprocess.Process:
+async def begin(
+    state: Path, *arguments: object, settings: Mapping[str, str] | None = None
+) -> asyncio.subprocess.Process:
     """Start a command."""
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "monitor", *map(str, arguments), env=environment(state),
+        sys.executable, "-m", "monitor", *map(str, arguments),
+        env=environment(state) | {ENVIRONMENT + name: value for name, value in (settings or {}).items()},
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
 
@@ -74,9 +80,9 @@ async def end(process: asyncio.subprocess.Process, number: signal.Signals | None
     return Ended(process.returncode, out.decode(), errors.decode())
 
 
-async def call(state: Path, *arguments: object) -> Ended:
+async def call(state: Path, *arguments: object, settings: Mapping[str, str] | None = None) -> Ended:
     """Run a command to its end."""
-    return await end(await begin(state, *arguments))
+    return await end(await begin(state, *arguments, settings=settings))
 
 
 @asynccontextmanager
@@ -175,6 +181,23 @@ async def test_a_database_of_ones_own_is_migrated_filled_and_asked(
             assert (await call(tmp_path, "status")).code == 2
 
 
+async def test_a_metrics_port_in_use_ends_the_daemon_before_it_starts_servers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If it is one's own choice; the usual one gives way to a free one in `run`."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        for command in ("ingest", "run"):
+            found = await call(
+                tmp_path / "state", command, "--endpoint", "ws://127.0.0.1:2", settings={"METRICS__LISTEN": taken}
+            )
+            assert (found.code, f"metrics.listen {taken}" in found.errors) == (78, True)
+        assert not (tmp_path / "state").exists()
+        monkeypatch.setattr(daemon, "Monitoring", lambda: Monitoring(listen=taken))
+        assert daemon._metrics_address() == "127.0.0.1:0"
+    assert daemon._metrics_address() == taken
+
+
 async def test_tail_follows_blocks_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A node of one's own may serve whole blocks: then nothing has to be fetched."""
     monkeypatch.setenv(f"{ENVIRONMENT}NODE__FEED", "blocks")
@@ -213,6 +236,7 @@ async def test_run_alone_follows_a_simulated_market_and_others_can_look(state_di
     assert "--endpoint mainnet" in text
     assert "psql -h 127.0.0.1" in text
     assert "-simulated" in text
+    assert re.search(r"^metrics: http://127\.0\.0\.1:[1-9]\d*/metrics$", text, re.MULTILINE)
     tail, everything = await asyncio.gather(
         call(state_dir, "tail", "--json", "--kind", "trade", "--count", 5),
         call(state_dir, "tail", "--last", 1, "--count", 3),

@@ -14,7 +14,7 @@ from decoders.core.types import Launch
 from monitor.channel import Channel
 from monitor.errors import ConfigError
 from monitor.health import Health
-from monitor.metrics import PREFIX, Meters, serve
+from monitor.metrics import PREFIX, Meters, check, serve
 from monitor.pipeline.announce import Drops
 from monitor.pipeline.ledger import Ledger
 from monitor.sources.tally import FeedTally, RpcTally
@@ -233,3 +233,7 @@ async def test_an_address_that_is_not_to_be_had_is_a_config_error() -> None:
                 async with serve(made()[0], listen):
                     pass
             assert "free" in (caught.value.mend or "")
+            with pytest.raises(ConfigError, match=r"metrics\.listen"):
+                check(listen)
+    for fine in ("127.0.0.1:0", taken, "", None):
+        check(fine)
