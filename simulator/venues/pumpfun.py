@@ -135,9 +135,9 @@ def create(draft: Draft, parts: Parts, curve: Curve, user: bytes, words: tuple[s
     draft.opened(curve)
     draft.record(Launch(
         said=said, platform=VENUE, mint=curve.mint, pool=curve.address, creator=curve.creator, payer=user,
-        name=words[0], symbol=words[1], uri=words[2], decimals=DECIMALS, supply=SUPPLY, quote_mint=money(curve.quote),
-        token_program=token_program, curve_kind="constant", for_sale=FOR_SALE, raise_target=None,
-        is_mayhem=curve.mayhem, is_cashback=curve.cashback, is_holder_reward=curve.holder_reward,
+        name=words[0], symbol=words[1], uri=words[2], decimals=DECIMALS, supply=bank.mints[curve.mint].supply,
+        quote_mint=money(curve.quote), token_program=token_program, curve_kind="constant", for_sale=FOR_SALE,
+        raise_target=None, is_mayhem=curve.mayhem, is_cashback=curve.cashback, is_holder_reward=curve.holder_reward,
     ))  # fmt: skip
 
 
