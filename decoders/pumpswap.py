@@ -99,6 +99,7 @@ def _hop(site: Site, pool: str) -> tuple[str | None, str | None]:
 _FIELDS = (
     "timestamp", "pool_base_token_reserves", "pool_quote_token_reserves", "lp_fee", "protocol_fee", "pool", "user",
     "user_base_token_account", "coin_creator_fee", "cashback", "virtual_quote_reserves", "base_supply",
+    "protocol_fee_recipient", "buyback_fee",
 )  # fmt: skip
 
 
@@ -129,16 +130,20 @@ def _trade(
     site: Site, record: Record, program: str, common: list[Any], is_buy: bool, base: int, quote: int, user_quote: int
 ) -> Iterator[Fact | Need]:
     (time, base_before, quote_before, lp_fee, protocol_fee, pool_key, user, base_account, creator_fee, cashback,
-     virtual, base_supply) = common  # fmt: skip
-    check_amounts(base, quote, user_quote, lp_fee, protocol_fee, creator_fee, cashback)
+     virtual, base_supply, recipient, buyback_fee) = common  # fmt: skip
+    check_amounts(base, quote, user_quote, lp_fee, protocol_fee, creator_fee, cashback, buyback_fee)
     pool = encode(pool_key)
     info = _pool(site, program, pool)
     if info is None:
         yield site.need("pool", pool)
     sign = 1 if is_buy else -1
     base_after, quote_after = base_before - sign * base, quote_before + sign * quote + lp_fee
-    check_amounts(max(base_after, 0), max(quote_after, 0))
     mark_base, mark_quote = mark(base_after, quote_after + (virtual or 0))
+    if not any(recipient):
+        # The fees of v2 and multi-hop trades have no recipient: they stay in the vault until they are swept, and are
+        # taken off the virtual reserves, so that the effective ones are as if they had left (since 2026-10-02).
+        quote_after += max(protocol_fee - (buyback_fee or 0), 0) + (creator_fee or 0)
+    check_amounts(max(base_after, 0), max(quote_after, 0))
     flipped = info.flipped if info else False
     if flipped:  # the launched token is the pool's quote: buying the base means selling the token
         base, quote, user_quote = quote, base, base
@@ -206,13 +211,15 @@ def _created(layout: Layout, program: str) -> Say:
 
 
 def _boost(layout: Layout) -> Say:
-    pick = layout.pick("timestamp", "mint", "pool", "virtual_quote_reserves")
+    pick = layout.pick("timestamp", "mint", "pool", "virtual_quote_reserves", "real_quote_reserves_after")
 
     def say(site: Site, record: Record) -> Iterator[Other]:
-        time, mint, pool, virtual = pick(record.values)
-        check_amounts(abs(virtual))
+        """A part of the seed moves to the boost's own vault, and counts as virtual reserves instead."""
+        time, mint, pool, virtual, quote = pick(record.values)
+        check_amounts(abs(virtual), quote)
         yield Other(
-            **facts_common(site, record, time), mint=encode(mint), pool=encode(pool), virtual_quote=virtual,
+            **facts_common(site, record, time), mint=encode(mint), pool=encode(pool), real_quote=quote,
+            virtual_quote=virtual,
         )  # fmt: skip
 
     return say
@@ -225,7 +232,7 @@ def _burn(layout: Layout) -> Say:
 
     def say(site: Site, record: Record) -> Iterator[Other]:
         time, mint, pool, virtual, quote, base = pick(record.values)
-        check_amounts(abs(virtual))
+        check_amounts(abs(virtual), quote, base)
         mark_base, mark_quote = mark(base, quote + virtual)
         yield Other(
             **facts_common(site, record, time),
@@ -233,6 +240,8 @@ def _burn(layout: Layout) -> Say:
             pool=encode(pool),
             mark_base=mark_base,
             mark_quote=mark_quote,
+            real_base=base,
+            real_quote=quote,
             virtual_quote=virtual,
         )
 

@@ -232,6 +232,8 @@ class Other(Fact, frozen=True, kw_only=True, gc=False):
     creator: str | None = None
     mark_base: int | None = None
     mark_quote: int | None = None
+    real_base: int | None = None
+    real_quote: int | None = None
     virtual_quote: int | None = None
     supply: int | None = None
 

@@ -65,7 +65,8 @@ def touches(fact: Other) -> bool:
     """Tell whether an event changes anything that is stored."""
     token = fact.mint is not None and (fact.creator is not None or fact.supply is not None)
     marks = fact.mark_base is not None and fact.mark_quote is not None
-    return token or (fact.pool is not None and (marks or fact.virtual_quote is not None))
+    others = any(value is not None for value in (fact.real_base, fact.real_quote, fact.virtual_quote))
+    return token or (fact.pool is not None and (marks or others))
 
 
 def wanted(facts: Iterable[ColdFact]) -> Wanted:
@@ -257,6 +258,7 @@ def _other(world: World, fact: Other, order: int) -> Outcome:
     if fact.pool is not None:
         pool = world.pools[fact.pool]
         world.reserves.offer(reserves.MARK, pool.id, order, fact.mark_base, fact.mark_quote)
+        world.reserves.real(pool.id, order, fact.real_base, fact.real_quote)
         world.reserves.offer(reserves.VIRTUAL, pool.id, order, fact.virtual_quote, 0)
     return Outcome.OTHER
 

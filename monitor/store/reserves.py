@@ -13,10 +13,15 @@ if TYPE_CHECKING:
 
     from monitor.store.rows import Row
 
-MARK, REAL, CURVE, VIRTUAL, LAST_TRADE = range(5)
-"""What is replaced as a whole: mark reserves, real ones, curve progress, virtual quote, time of the last trade."""
-_GROUPS = 5
-_OF_TRADE = ((MARK, AT["mark_base"]), (REAL, AT["real_base"]), (CURVE, AT["curve_sold"]))
+MARK, REAL_BASE, REAL_QUOTE, CURVE, VIRTUAL, LAST_TRADE = range(6)
+"""What is replaced as a whole: mark reserves, each real one, curve progress, virtual quote, time of the last trade."""
+_GROUPS = 6
+_OF_TRADE = (
+    (MARK, AT["mark_base"], AT["mark_quote"]),
+    (REAL_BASE, AT["real_base"], AT["real_base"]),
+    (REAL_QUOTE, AT["real_quote"], AT["real_quote"]),
+    (CURVE, AT["curve_sold"], AT["curve_total"]),
+)
 _TIME = AT["block_time"]
 _BY_ORDER = itemgetter(ORDER)
 
@@ -42,7 +47,12 @@ class Reserves:
     def start(self, pool_id: int, slot: int, base: int | None, quote: int | None, *, rank: int) -> None:
         """Note what a pool was opened with: both its effective and its real reserves."""
         self.offer(MARK, pool_id, first_order(slot, rank), base, quote)
-        self.offer(REAL, pool_id, first_order(slot, rank), base, quote)
+        self.real(pool_id, first_order(slot, rank), base, quote)
+
+    def real(self, pool_id: int, order: int, base: int | None, quote: int | None) -> None:
+        """Note real reserves; either may be None."""
+        self.offer(REAL_BASE, pool_id, order, base, 0)
+        self.offer(REAL_QUOTE, pool_id, order, quote, 0)
 
     def trades(self, rows: Iterable[Row]) -> None:
         """Note what trades left behind."""
@@ -52,10 +62,10 @@ class Reserves:
         for pool_id, of_pool in by_pool.items():
             of_pool.sort(key=_BY_ORDER, reverse=True)
             self.offer(LAST_TRADE, pool_id, of_pool[0][ORDER], of_pool[0][_TIME], 0)
-            for group, place in _OF_TRADE:
-                told = next((row for row in of_pool if row[place] is not None and row[place + 1] is not None), None)
+            for group, first, second in _OF_TRADE:
+                told = next((row for row in of_pool if row[first] is not None and row[second] is not None), None)
                 if told is not None:
-                    self.offer(group, pool_id, told[ORDER], told[place], told[place + 1])
+                    self.offer(group, pool_id, told[ORDER], told[first], told[second])
 
     def supply(self, token_id: int, order: int, supply: int | None) -> None:
         """Note how much of a token there is; None says nothing."""

@@ -83,7 +83,8 @@ UPSERT_POOLS = _upsert("pools", PoolState)
 
 _RESERVE_GROUPS = (
     ("mark_order", "mark_base", "mark_quote"),
-    ("real_order", "real_base", "real_quote"),
+    ("real_base_order", "real_base", None),
+    ("real_quote_order", "real_quote", None),
     ("curve_order", "curve_sold", "curve_total"),
     ("virtual_quote_order", "virtual_quote", None),
     ("last_trade_order", "last_trade_at", None),

@@ -35,6 +35,7 @@ BOUGHT = {
     "pool": POOL,
     "user": USER,
     "user_base_token_account": key(20),
+    "protocol_fee_recipient": key(21),
     "pool_base_token_reserves": 200_000_000,
     "pool_quote_token_reserves": 80_000_000,
     "base_amount_out": 1_000_000,
@@ -52,6 +53,7 @@ SOLD = {
     "pool": POOL,
     "user": USER,
     "user_base_token_account": key(20),
+    "protocol_fee_recipient": key(21),
     "pool_base_token_reserves": 200_000_000,
     "pool_quote_token_reserves": 80_000_000,
     "base_amount_in": 1_000_000,
@@ -109,6 +111,17 @@ def test_sell_with_negative_virtual_reserves() -> None:
         "sell", 1_000_000, 400_000, 398_700,
     )  # fmt: skip
     assert said(trade, "mark_base", "mark_quote") == (201_000_000, 80_000_000 - 3_000_000 - 400_000 + 800)
+
+
+@pytest.mark.parametrize(
+    ("event", "values", "real", "virtual"),
+    [("BuyEvent", BOUGHT, 80_400_800, 17_000_000), ("SellEvent", SOLD, 79_600_800, -3_000_000)],
+)
+def test_fees_kept(event: str, values: dict[str, Any], real: int, virtual: int) -> None:
+    """Fees without a recipient stay in the vault and are taken off the virtual reserves; the buyback part leaves."""
+    kept = {**values, "protocol_fee_recipient": borsh.ZERO_KEY, "buyback_fee": 150}
+    (trade,) = facts(ran("buy_v2", emitted(event, **kept)), pools=KNOWN)
+    assert said(trade, "real_quote", "mark_quote") == (real + 50 + 300, real + virtual)
 
 
 def test_oldest_layout() -> None:
@@ -253,12 +266,17 @@ def test_boost_burn() -> None:
     assert said(other, "mint", "pool", "mark_base", "mark_quote", "virtual_quote") == (
         MINT, POOL, 199_000_000, 97_000_000, 16_600_000,
     )  # fmt: skip
+    assert said(other, "real_base", "real_quote") == (199_000_000, 80_400_000)
 
 
 def test_init_boost() -> None:
-    """A boost tells the pool's virtual reserves; what no BIGINT holds is a fault."""
-    (other,) = facts(ran("init_boost", emitted("InitBoostEvent", mint=MINT, pool=POOL, virtual_quote_reserves=17)))
+    """A boost tells the pool's virtual reserves, and what it left of the real ones; what no BIGINT holds is a fault."""
+    boost = emitted(
+        "InitBoostEvent", mint=MINT, pool=POOL, virtual_quote_reserves=17, real_quote_reserves_after=67_405_853_790
+    )
+    (other,) = facts(ran("init_boost", boost))
     assert said(other, "kind", "mint", "pool", "virtual_quote") == ("other", MINT, POOL, 17)
+    assert said(other, "real_base", "real_quote") == (None, 67_405_853_790)
     (fault,) = facts(ran("init_boost", emitted("InitBoostEvent", virtual_quote_reserves=-(1 << 64))))
     assert isinstance(fault, Fault)
 

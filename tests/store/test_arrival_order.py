@@ -112,7 +112,7 @@ def life(dice: random.Random, mint: str, curve: str, pool: str) -> list[Fact]:
         trade(**on_curve, **reserves[0], decimals=6, quote_decimals=9, platform_config="config", record=record),
         trade(**on_curve, **reserves[1], side="sell"),
         other(**on_curve, creator=f"creator{dice.randrange(9)}", mark_base=5, mark_quote=dice.randrange(1, 9)),
-        other(pool=curve, virtual_quote=dice.randrange(-9, 9)),
+        other(pool=curve, virtual_quote=dice.randrange(-9, 9), real_quote=dice.choice([None, 8])),
         trade(**on_curve, **reserves[2]),
         fault(payload=dice.randbytes(3)),
         curve_complete(**on_curve),

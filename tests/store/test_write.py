@@ -171,6 +171,20 @@ async def test_latest_is_by_the_chain_and_not_by_arrival(store: Store, sql: asyn
     assert row == (9, 90, 900, SLOT + 9)
 
 
+async def test_a_boost_leaves_less_of_what_a_pool_was_opened_with(store: Store, sql: asyncpg.Connection) -> None:
+    """It tells one of the real reserves; the other one stays, in whichever order the two facts come."""
+    facts: list[Fact] = [
+        pool_created(base_amount=7, quote_amount=90),
+        other(pool=POOL, venue="pumpswap", virtual_quote=20, real_quote=70),
+    ]
+    for fact in reversed(facts):
+        await store.write(Batch([fact]))
+    assert await sql.fetchrow("SELECT real_base, real_quote, virtual_quote FROM pools") == (7, 70, 20)
+    await store.write(Batch([other(pool=POOL, venue="pumpswap", real_base=6, slot=SLOT - 1)]))
+    await store.write(Batch([swap(slot=SLOT + 1, signature="t", real_base=8, real_quote=None)]))
+    assert await sql.fetchrow("SELECT real_base, real_quote, mark_quote FROM pools") == (8, 70, swap().mark_quote)
+
+
 async def test_supply_is_that_of_the_latest_trade(store: Store, sql: asyncpg.Connection) -> None:
     """Of the chain, not of arrival: it falls by burns. A copy that is stored already may still tell it."""
     most = (1 << 64) - 1
