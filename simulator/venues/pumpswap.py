@@ -12,7 +12,11 @@ BOOST_BPS = 2_069
 
 @dataclass(slots=True)
 class Pool:
-    """A canonical pool. `virtual_quote` is the boost less the kept fees; the effective quote is the sum of both."""
+    """
+    A canonical pool. `virtual_quote` is the boost less the kept fees; the effective quote is the sum of both.
+
+    `swept` left the reserves since the last trade, which no event of reserves tells.
+    """
 
     mint: bytes
     address: bytes
@@ -33,6 +37,7 @@ class Pool:
     boost_left: int = 0
     unclaimed_creator: int = 0
     unclaimed_protocol: int = 0
+    swept: int = 0
     fees: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -52,5 +57,6 @@ class Pool:
             "mark_base": self.base,
             "mark_quote": self.effective,
             "boost_left": self.boost_left,
+            "swept": self.swept,
             "fees": self.fees,
         }

@@ -166,6 +166,7 @@ def sweep(draft: Draft, parts: Parts, pool: Pool, payer: bytes, *, creator: bool
     draft.move(call.parts, pool.quote_vault, draft.account(call.parts, recipient, pool.quote), pool.address, amount)
     pool.quote_amount -= amount
     pool.virtual_quote += amount
+    pool.swept += amount
     if creator:
         pool.unclaimed_creator = 0
     else:

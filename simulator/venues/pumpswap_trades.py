@@ -197,6 +197,7 @@ def _move(draft: Draft, parts: Parts, pool: Pool, user: bytes, amounts: _Amounts
         pool.quote_amount -= amounts.net - amounts.lp - kept
         source, authority = pool.quote_vault, pool.address
     pool.virtual_quote -= kept
+    pool.swept = 0
     pool.unclaimed_protocol += kept_protocol
     pool.unclaimed_creator += kept_back
     back_to = (
@@ -251,6 +252,7 @@ def boost_burn(draft: Draft, parts: Parts, pool: Pool, authority: bytes, spend: 
     draft.burn(call.parts, pool.base_vault, pool.address, base)
     pool.base -= base
     pool.quote_amount += spend
+    pool.swept = 0
     pool.boost_left -= spend
     said = draft.emit(call, world.pumpswap, VENUE, "BuyEvent", {
         **_common(draft, pool, pool.boost_authority, amounts, before, v2=True), "base_amount_out": base,

@@ -89,15 +89,17 @@ def _tokens(stored: dict[str, dict[str, Any]], ledger: dict[str, Any], venues: s
     wanted = {entry["mint"]: entry for entry in ledger["launches"] if entry["venue"] in venues}
     completed = {entry["mint"]: entry for entry in ledger["completions"] if entry["venue"] in venues}
     graduated = {entry["mint"]: entry for entry in ledger["graduations"] if entry["venue"] in venues}
+    burned = _burned_unseen(ledger, venues)
     out = [f"token {mint} is stored and was never launched" for mint in stored.keys() - wanted.keys()]
     out += [f"token {mint} is missing" for mint in wanted.keys() - stored.keys()]
     for mint in stored.keys() & wanted.keys():
         launch, is_ = wanted[mint], stored[mint]
         names = (
-            "platform", "platform_config", "name", "symbol", "uri", "decimals", "supply", "creator", "payer",
-            "token_program", "curve_kind",
+            "platform", "platform_config", "name", "symbol", "uri", "decimals", "creator", "payer", "token_program",
+            "curve_kind",
         )  # fmt: skip
         should = {name: launch[name] for name in names} | {
+            "supply": ledger["mints"][mint]["supply"] + burned.get(mint, 0),
             "curve": launch["pool"],
             "launch_signature": launch["signature"],
             "launched_at": launch["block_time"],
@@ -115,11 +117,35 @@ def _tokens(stored: dict[str, dict[str, Any]], ledger: dict[str, Any], venues: s
     return out
 
 
+def _burned_unseen(ledger: dict[str, Any], venues: set[str]) -> dict[str, int]:
+    """
+    Return by mint what was burned after its supply was told for the last time.
+
+    Launches and PumpSwap's trades tell it, a boost's burn what it was before. Nobody else burns.
+    """
+    last: dict[str, dict[str, Any]] = {}
+    burned: dict[str, int] = {}
+    for trade in ledger["trades"]:
+        if trade["venue"] in venues:
+            last[trade["mint"]] = trade
+        elif not trade["organic"]:
+            burned[trade["mint"]] = burned.get(trade["mint"], 0) + trade["base_amount"]
+    return burned | {mint: trade["base_amount"] for mint, trade in last.items() if not trade["organic"]}
+
+
+def _real(pool: dict[str, Any], ledger_launch: dict[str, Any] | None) -> dict[str, int]:
+    """Return the real reserves that events tell of a pool."""
+    if pool["venue"] == "raydium_launchpad" and ledger_launch is not None:  # the ledger has what was sold
+        return {"real_base": ledger_launch["for_sale"] - pool["real_base"], "real_quote": pool["real_quote"]}
+    return {"real_base": pool["real_base"], "real_quote": pool["real_quote"] + pool.get("swept", 0)}
+
+
 def _pools(stored: dict[str, dict[str, Any]], ledger: dict[str, Any], venues: set[str]) -> list[str]:
     wanted = {address: pool for address, pool in ledger["pools"].items() if pool["venue"] in venues}
     to_pool = {entry["pool"]: entry for entry in ledger["graduations"]}
     seeds = {entry["to_pool"]: entry for entry in ledger["graduations"]}
     traded = {trade["pool"] for trade in ledger["trades"]}
+    launches = {entry["pool"]: entry for entry in ledger["launches"]}
     # A graduation names its new pool also where that pool's venue is not followed.
     known = wanted.keys() | {entry["to_pool"] for entry in ledger["graduations"] if entry["venue"] in venues}
     out = [f"pool {address} is stored and does not exist" for address in stored.keys() - known]
@@ -129,8 +155,10 @@ def _pools(stored: dict[str, dict[str, Any]], ledger: dict[str, Any], venues: se
         should = {"mint": pool["mint"], "quote_mint": pool["quote_mint"], "venue": pool["venue"]}
         if address in traded:
             should |= {name: pool[name] for name in ("mark_base", "mark_quote")}
-            if pool["venue"] == "pumpfun":
-                should |= {name: pool[name] for name in ("real_base", "real_quote", "complete")}
+        if address in traded or address in seeds:
+            should |= _real(pool, launches.get(address))
+        if address in launches:
+            should["complete"] = pool["complete"]
         if address in to_pool:
             should["graduated_to"] = to_pool[address]["to_pool"]
         if address in seeds:
