@@ -352,11 +352,20 @@ async def run(
                     beating.cancel()
 
 
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What came of a capture, where it was written, and whether the file ended before its end."""
+
+    ledger: Ledger
+    database_url: str
+    is_torn: bool
+
+
 async def replay(
     config: Config, path: Path, *, speed: float | None, progress: Callable[[int, int], None] | None = None
-) -> Ledger:
+) -> Replayed:
     """
-    Decode a capture into the database, and return what came of it. Nothing of it is announced.
+    Decode a capture into the database. Nothing of it is announced.
 
     Args:
         speed: 1.0 is the recording's own pace; None is flat out.
@@ -385,7 +394,7 @@ async def replay(
                 live=False,
             )
             await follow(pipeline, [source], [], stop, deadline_s=config.stop_deadline_s)
-            return pipeline.decoding.ledger
+            return Replayed(pipeline.decoding.ledger, servers.database_url, source.is_torn)
 
 
 async def _beat(health: Health, manager: ServiceManager) -> None:

@@ -15,8 +15,8 @@ from monitor import app
 from monitor.cli import node
 from monitor.cli.loop import finish, until_stopped
 from monitor.cli.options import ConfigFile, NodeAddress, read_config
-from monitor.cli.say import complain, tell
-from monitor.config import Config
+from monitor.cli.say import called, complain, tell
+from monitor.config import Config, redact_url, state_dir
 from monitor.errors import BadInput, UsageError
 from monitor.pipeline.ledger import Ledger
 from monitor.sources.capture import Recorder
@@ -75,7 +75,7 @@ def record(
     Record what a node says into a file: for a bug report, a test, or a rainy day.
 
     Transactions that the feed cannot tell are fetched and recorded too, so that the file can be replayed without any
-    network. Addresses and API keys are not in it.
+    network. Of the node's address the host is in it; API keys are not.
     """
     settings = read_config(config, endpoint=endpoint)
     if out.exists() and not force:
@@ -135,7 +135,8 @@ def replay(
     """
     Write a recorded file into the database, as if it happened now.
 
-    A second time changes nothing. Nothing is announced.
+    A second time changes nothing. Nothing is announced. Without a configured database it goes into the embedded one,
+    where `run` keeps what it hears of the chain, not of the simulator; set embedded.state_dir to keep it apart.
     """
     settings = read_config(config)
     console = Console(stderr=True)
@@ -146,8 +147,21 @@ def replay(
         def progress(read_bytes: int, total_bytes: int) -> None:
             bar.update(task, completed=read_bytes, total=total_bytes)
 
-        ledger = finish(app.replay(settings, file, speed=speed, progress=progress))
-    _sum(ledger)
+        replayed = finish(app.replay(settings, file, speed=speed, progress=progress))
+    _sum(replayed.ledger)
+    tell(_place(settings, replayed.database_url))
+    if replayed.is_torn:
+        complain(f"warning: {file} ends before its end, as after a crash: what was in it up to there is written")
+
+
+def _place(config: Config, database_url: str) -> str:
+    """Return where a replay wrote, and how to look at it."""
+    if config.database.url is not None:
+        return f"written to {redact_url(database_url)}"
+    return (
+        f"written to the embedded database in {state_dir(config)}, among what was heard of the chain; to look at it: "
+        f"{called()} run --endpoint NODE prints a psql line that holds while it runs"
+    )
 
 
 def _sum(ledger: Ledger) -> None:
@@ -156,5 +170,7 @@ def _sum(ledger: Ledger) -> None:
     tell(f"{ledger.told_count:,} events: {ledger.stored:,} stored, {ledger.duplicates:,} known already, "
          f"{ledger.upgraded:,} made more complete, {sum(ledger.filtered.values()):,} filtered, {ledger.other:,} other, "
          f"{ledger.refused:,} refused")  # fmt: skip
+    if ledger.left_open:
+        tell(f"{ledger.left_open:,} transactions could not be told completely: table `holes` has them")
     if ledger.refused or ledger.faults:
         complain("some could not be read: table `faults` has them")

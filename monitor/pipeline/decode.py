@@ -116,6 +116,7 @@ class Decoding:
     def drain(self) -> list[Durable]:
         """Return what is left at the end: transactions that still wait become holes."""
         left = {waiting.notice.signature: waiting.notice for waiting in self.pending.all()}
+        self.ledger.left_open += len(left)
         for signature in left:
             self.pending.close(signature)
             self._stays_open(signature)

@@ -35,6 +35,8 @@ class Ledger:
     refused: int = 0
     other: int = 0
     told_count: int = 0
+    left_open: int = 0
+    """Transactions that still waited for a better copy at the end, and became holes."""
     batches: int = 0
     head_slot: int = 0
     newest_slot: int = 0

@@ -165,7 +165,7 @@ class Capture:
     """
     Reads a capture from a stream. `read_bytes` is how far it has come in the file.
 
-    A torn end, as a crash leaves it, is the end.
+    A torn end, as a crash leaves it, is the end; `is_torn` tells of it then.
     """
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -177,11 +177,15 @@ class Capture:
         """
         self.read_bytes = 0
         self.malformed = 0
+        self.is_torn = False
         self._lines = self._split(stream)
         try:
             self.header = _header_decoder.decode(next(self._lines, b""))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise BadInput(f"not a capture: {error}") from error
+            raise BadInput(
+                f"no capture header in the first line: {error}",
+                mend="name a file that `record` wrote; `launch-monitor decode` reads transactions in other files",
+            ) from error
         if self.header.launch_monitor_capture > FORMAT:
             raise BadInput(f"a capture of format {self.header.launch_monitor_capture}, newer than this program")
 
@@ -200,6 +204,7 @@ class Capture:
             yield from lines
             if len(tail) > _MAX_LINE_BYTES:
                 raise BadInput(f"a line of more than {_MAX_LINE_BYTES >> 20} MiB")
+        self.is_torn = self.is_torn or bool(tail)
 
     def _chunks(self, stream: IO[bytes]) -> Iterator[bytes]:
         chunk = self._read(stream)
@@ -210,12 +215,14 @@ class Capture:
             return
         unzip = zlib.decompressobj(_GZIP_WINDOW)
         while chunk:
+            self.is_torn = True  # until the member ends
             try:
                 yield unzip.decompress(chunk, _MAX_CHUNK_BYTES)
             except zlib.error:
-                return  # torn
+                return
             chunk = unzip.unconsumed_tail
             if unzip.eof:
+                self.is_torn = False
                 chunk = unzip.unused_data
                 unzip = zlib.decompressobj(_GZIP_WINDOW)  # members put one after another are one file
             chunk = chunk or self._read(stream)

@@ -23,8 +23,8 @@ class CaptureSource:
     """
     A recorded file as a source. It needs no network: what was fetched then was recorded too.
 
-    `speed` 1.0 is the recording's own pace, None is flat out. `tally` counts what came, `progress` is told (bytes read,
-    bytes in all) now and then.
+    `speed` 1.0 is the recording's own pace, None is flat out. `tally` counts what came, `is_torn` tells whether the
+    file ended before its end, `progress` is told (bytes read, bytes in all) now and then.
     """
 
     def __init__(
@@ -37,6 +37,7 @@ class CaptureSource:
     ) -> None:
         self.name = "capture"
         self.tally = FeedTally()
+        self.is_torn = False
         self._path = path
         self._programs = programs
         self._speed = speed
@@ -53,6 +54,8 @@ class CaptureSource:
             with self._path.open("rb") as stream:
                 total_bytes = self._path.stat().st_size
                 await self._replay(Capture(stream), total_bytes, out)
+        except BadInput as error:
+            raise BadInput(f"{self._path}: {error}", mend=error.mend) from error
         except OSError as error:
             raise BadInput(f"{self._path}: {error.strerror or error}") from error
 
@@ -69,6 +72,7 @@ class CaptureSource:
             if self._progress is not None and capture.read_bytes != told_bytes:
                 told_bytes = capture.read_bytes
                 self._progress(told_bytes, total_bytes)
+        self.is_torn = capture.is_torn
         self.tally.malformed += capture.malformed
         self.tally.received += capture.malformed
         await out.put(EndOfInput(self.name))

@@ -148,7 +148,14 @@ async def test_what_is_recorded_can_be_decoded_and_replayed(state_dir: Path, tmp
     assert 300 < stored <= len(facts)
     assert " 0 stored" in again.out
     refused = await call(state_dir, "replay", __file__)
-    assert (refused.code, "not a capture" in refused.errors) == (65, True)
+    assert (refused.code, "no capture header" in refused.errors) == (65, True)
+    assert "launch-monitor decode" in refused.errors
+    assert f"embedded database in {state_dir}" in first.out
+    assert first.errors == again.errors == ""
+    torn = tmp_path / "torn.gz"
+    torn.write_bytes(capture.read_bytes()[: capture.stat().st_size // 2])
+    halved = await call(state_dir, "replay", torn)
+    assert (halved.code, "ends before its end" in halved.errors) == (0, True)
 
 
 @pytest.mark.slow

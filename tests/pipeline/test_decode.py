@@ -343,6 +343,7 @@ async def test_what_waits_at_the_end_is_a_hole() -> None:
         ("b", 101, "stopped_before_fetched"),
     ]
     assert stage.drain() == []
+    assert stage.ledger.left_open == 2
 
 
 # The simulated market, through all of it.

@@ -83,6 +83,10 @@ def test_round_trip(tmp_path: Path, is_compressed: bool) -> None:  # a parametri
     text = recorded(tmp_path / "c", is_compressed=is_compressed)
     assert text.startswith(b"\x1f\x8b") == is_compressed
     assert [short(notice) for notice in iter_notices(io.BytesIO(text), PROGRAMS)] == expected()
+    for cut in (text, text[:-1], text[: len(text) // 2]):
+        capture = Capture(io.BytesIO(cut))
+        assert len([*capture]) <= len(expected()) + 3
+        assert capture.is_torn == (cut != text)
 
 
 def test_a_line_is_what_the_node_said(tmp_path: Path) -> None:
