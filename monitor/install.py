@@ -114,7 +114,7 @@ def _check_visible(program: Path) -> None:
     """Refuse an installation in a folder that the units do not let their own program see."""
     if not os.access(program, os.X_OK):
         raise ConfigError(f"{program} is no program", mend="install launch-monitor with pip, then call it from there")
-    parts = (program, Path(sys.prefix), Path(sys.base_prefix), Path(__file__))
+    parts = (program, Path(sys.executable), Path(sys.prefix), Path(sys.base_prefix), Path(__file__))
     for part in (path.resolve() for path in parts):
         if any(part.is_relative_to(hidden) for hidden in _HIDDEN):
             raise ConfigError(

@@ -73,6 +73,24 @@ def test_an_installation_that_its_own_units_could_not_see_is_refused(
         install.install(program=program)
 
 
+def test_an_interpreter_that_the_units_could_not_see_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Python below somebody's home is hidden, though the environment's link to it is not."""
+    home, environment = tmp_path / "home", tmp_path / "opt"
+    for folder in (home, environment):
+        folder.mkdir()
+    (home / "python3").touch(mode=0o755)
+    (environment / "launch-monitor").touch(mode=0o755)
+    (environment / "python3").symlink_to(home / "python3")
+    monkeypatch.setattr(install, "_HIDDEN", (home,))
+    monkeypatch.setattr(install, "_write", lambda *_: pytest.fail("it was written all the same"))
+    monkeypatch.setattr("sys.executable", str(environment / "python3"))
+    with pytest.raises(ConfigError, match="home/python3 lies where the hardened units see nothing") as caught:
+        install.install()
+    assert "system's Python" in (caught.value.mend or "")
+
+
 @pytest.fixture
 def units(tmp_path: Path) -> list[str]:
     """Return the units as the installer writes them for this environment's program, which exists."""
