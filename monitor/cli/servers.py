@@ -26,6 +26,12 @@ def simulated_dir(config: Config) -> Path:
     return folder.with_name(f"{folder.name}-simulated")
 
 
+def places(config: Config) -> str:
+    """Return where a daemon was looked for: the simulator's place is named if there ever was one."""
+    simulated = simulated_dir(config)
+    return f"{state_dir(config)} or {simulated}" if simulated.exists() else str(state_dir(config))
+
+
 def find(config: Config) -> Found:
     """Return the configured servers, else the embedded ones of a daemon that runs on this machine."""
     if config.database.url is not None:

@@ -15,7 +15,7 @@ from monitor.cli import announced, servers
 from monitor.cli.loop import finish
 from monitor.cli.options import ConfigFile, read_config
 from monitor.cli.say import tell
-from monitor.config import Config, state_dir
+from monitor.config import Config
 from monitor.errors import RedisUnavailable, SchemaMismatch, StoreUnavailable
 from monitor.store.read import Status
 from monitor.store.store import Store
@@ -71,7 +71,8 @@ async def _ask(config: Config, max_lag_s: float) -> Report:
     now = datetime.now(UTC)
     found = servers.find(config)
     if found.database_url is None:
-        return Report(State.AWAY, f"no daemon runs below {state_dir(config)}, and no database is configured", now)
+        where = servers.places(config)
+        return Report(State.AWAY, f"no daemon runs below {where}, and no database is configured", now)
     asked, redis = await asyncio.gather(_held(found.database_url), _answers(found.redis_url))
     if isinstance(asked, str):
         return Report(State.AWAY, asked, now, redis=redis)

@@ -3,22 +3,25 @@
 import asyncio
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
+from decoders.core import base58
 from decoders.core.types import Fact
 from monitor.app import registry_of
 from monitor.cli import announced, node, servers
 from monitor.cli.loop import until_stopped
 from monitor.cli.options import ConfigFile, NodeAddress, read_config
-from monitor.cli.say import called, complain
+from monitor.cli.say import called, complain, one_line
 from monitor.cli.screen import JsonLines, Lines, Screen
-from monitor.config import Config, state_dir
-from monitor.errors import RedisUnavailable
+from monitor.config import Config
+from monitor.errors import RedisUnavailable, UsageError
 from monitor.present import fact_json
 
 _RETRY_S = 2.0
+_ADDRESS_BYTES = 32
+_Choice = TypeVar("_Choice", bound=StrEnum)
 
 
 class Kind(StrEnum):
@@ -37,7 +40,57 @@ class Platform(StrEnum):
     LAUNCHLAB = "raydium_launchpad"
 
 
+# What lines show besides.
+_SHOWN_AS = {
+    "graduate": Kind.GRADUATION,
+    "pump.fun": Platform.PUMPFUN,
+    "pump": Platform.PUMPFUN,
+    "launchlab": Platform.LAUNCHLAB,
+    "raydium": Platform.LAUNCHLAB,
+}
 _FACTS = {Kind.LAUNCH: "launch", Kind.TRADE: "trade", Kind.COMPLETE: "curve_complete", Kind.GRADUATION: "graduation"}
+
+
+def _kind(text: str) -> Kind:
+    return _named(Kind, "--kind", text)
+
+
+def _platform(text: str) -> Platform:
+    return _named(Platform, "--platform", text)
+
+
+def _named(choices: type[_Choice], option: str, text: str) -> _Choice:
+    """
+    Return what a word names, be it the one that is stored or the one that is shown.
+
+    Raises:
+        UsageError: If it names nothing.
+    """
+    word = text.strip().lower()
+    shown = _SHOWN_AS.get(word)
+    for choice in choices:
+        if word == choice.value or shown is choice:
+            return choice
+    names = [*(choice.value for choice in choices), *(name for name, for_ in _SHOWN_AS.items() if for_ in [*choices])]
+    raise UsageError(f"{option} {one_line(text)}: there is no such thing", mend=f"give one of {', '.join(names)}")
+
+
+def _address(text: str) -> str:
+    """
+    Return an address as it is.
+
+    Raises:
+        UsageError: If it is none.
+    """
+    try:
+        is_address = len(base58.decode(text)) == _ADDRESS_BYTES
+    except ValueError:
+        is_address = False
+    if not is_address:
+        raise UsageError(
+            f"--mint {one_line(text)}: that is no address", mend="give the token's address: 32 bytes in base58"
+        )
+    return text
 
 
 class Enough(Exception):  # noqa: N818 - no error: as many were shown as were asked for
@@ -91,13 +144,21 @@ def tail(
     endpoint: NodeAddress = None,
     platform: Annotated[
         Platform | None,
-        typer.Option(metavar="NAME", help="Only tokens of this launchpad: pumpfun or raydium_launchpad."),
+        typer.Option(
+            parser=_platform,
+            metavar="NAME",
+            help="Only tokens of this launchpad: pumpfun (pump.fun) or raydium_launchpad (LaunchLab).",
+        ),
     ] = None,
     kind: Annotated[
         list[Kind] | None,
-        typer.Option(metavar="KIND", help="Only this: launch, trade, complete or graduation. Give it again for more."),
+        typer.Option(
+            parser=_kind,
+            metavar="KIND",
+            help="Only this: launch, trade, complete or graduation. Give it again for more.",
+        ),
     ] = None,
-    mint: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Only this token.")] = None,
+    mint: Annotated[str | None, typer.Option(parser=_address, metavar="ADDRESS", help="Only this token.")] = None,
     last: Annotated[
         int,
         typer.Option(min=0, max=announced.LEARNED, metavar="N", help="Begin with the last N launches and graduations."),
@@ -143,7 +204,7 @@ def _redis_url(config: Config) -> str:
     found = servers.find(config).redis_url
     if found is None:
         raise RedisUnavailable(
-            f"no daemon with Redis is configured, and none runs below {state_dir(config)}",
+            f"no daemon with Redis is configured, and none runs below {servers.places(config)}",
             mend=f"start one ({called()} run), or follow a node itself (--endpoint mainnet)",
         )
     return found

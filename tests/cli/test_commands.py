@@ -58,6 +58,12 @@ def test_every_command_explains_itself_and_its_options(name: str, command: Calla
         (["nonsense"], 64, ["No such command", "--help"]),
         (["tail", "--nonsense"], 64, ["No such option"]),
         (["tail", "--kind", "nonsense"], 64, ["nonsense", "graduation"]),
+        (["tail", "--kind", "buy"], 64, ["--kind buy", "mend: give one of launch, trade, complete"]),
+        (["tail", "--platform", "x"], 64, ["--platform x", "pump.fun", "launchlab"]),
+        (["tail", "--platform", "Pump.fun", "--kind", "graduate", "--kind", "trade"], 75, ["no daemon"]),
+        (["tail", "--mint", "foo"], 64, ["--mint foo", "no address"]),
+        (["tail", "--mint", "So1111111111111111111111111111111111111111O"], 64, ["no address"]),
+        (["tail", "--mint", "So11111111111111111111111111111111111111112"], 75, ["no daemon"]),
         (["tail", "--count", "0"], 64, ["--count"]),
         (["tail"], 75, ["no daemon", "--endpoint"]),
         (["tail", "--endpoint", "nonsense"], 78, ["mainnet", "WS,HTTP"]),
@@ -80,6 +86,7 @@ def test_what_is_wrong_is_said_with_what_mends_it(
     found = command(*[argument.replace("{tmp}", str(tmp_path)) for argument in arguments])
     assert (found.code, found.out) == (code, "")
     assert "Traceback" not in found.errors
+    assert "Value error" not in found.errors
     assert all(word in found.errors for word in words), found.errors
 
 
@@ -202,11 +209,16 @@ def test_install_units_can_be_looked_at_first(command: Callable[..., Ran]) -> No
     assert "ExecStart=" in found.out
 
 
-def test_status_of_no_daemon(command: Callable[..., Ran], monkeypatch: Any) -> None:
+def test_status_of_no_daemon(command: Callable[..., Ran], tmp_path: Path, monkeypatch: Any) -> None:
     """Exit 2, in words and in JSON; so is a database that does not answer."""
     found = command("status")
     assert (found.code, found.errors) == (2, "")
     assert found.out.startswith("away: no daemon runs")
+    assert "-simulated" not in found.out
+    (tmp_path / "state-simulated").mkdir()
+    for name in ("status", "tail"):
+        found = command(name)
+        assert f"below {tmp_path}/state or {tmp_path}/state-simulated" in found.out + found.errors
     found = command("status", "--json")
     assert (found.code, json.loads(found.out)["state"]) == (2, "away")
     monkeypatch.setenv("LAUNCH_MONITOR_DATABASE__URL", "postgresql://127.0.0.1:1/x")
