@@ -55,6 +55,10 @@ def _launch(layout: Layout) -> Say:
         pool, creator, (decimals, name, symbol, uri), (kind, (curve,)) = pick(record.values)
         supply, for_sale, raise_target, migrate_type, curve_kind = _curve_members(kind, curve)
         check_amounts(for_sale, raise_target)
+        # A linear curve starts at price 0. The start values of the others (and what a fixed or linear one sells) follow
+        # from the migrate fee as well, which the owner of the global config may change at any time and no launch tells:
+        # the first trade does. It was 0 in every pool that was recorded, but that is no reason to guess.
+        mark_base, mark_quote = mark(1 << 64, 0) if curve_kind == "linear" else (None, None)
         mint, quote_mint = site.account("base_mint"), site.account("quote_mint")
         if mint is None or quote_mint is None:
             yield site.need("accounts")
@@ -76,6 +80,8 @@ def _launch(layout: Layout) -> Say:
             curve_kind=curve_kind,
             for_sale=for_sale,
             raise_target=raise_target,
+            mark_base=mark_base,
+            mark_quote=mark_quote,
             migrate_to=MIGRATE_TO.get(migrate_type),
             quote_decimals=site.decimals(quote_mint),
         )
@@ -86,7 +92,7 @@ def _launch(layout: Layout) -> Say:
 def _curve_members(
     kind: str, curve: tuple[int, ...]
 ) -> tuple[int, int | None, int, int, Literal["constant", "fixed", "linear"]]:
-    """Return supply, tokens for sale (None: follows from vesting and fees), raise, migrate type and kind of a curve."""
+    """Return supply, tokens for sale (None where the migrate fee decides), raise, migrate type and kind of a curve."""
     match kind:
         case "Constant":
             supply, for_sale, raise_target, migrate_type = curve

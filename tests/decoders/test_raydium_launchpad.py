@@ -178,10 +178,11 @@ def test_mark_of_each_kind(virtual_base: int, virtual_quote: int, price: Fractio
     assert abs(Fraction(trade.mark_quote, trade.mark_base) / price - 1) < Fraction(1, 1 << 60)
 
 
+# A linear curve starts at price 0. The start of the others follows from the migrate fee, which no launch tells.
 KINDS = {
-    "Constant": ({"total_base_sell": 793_100_000_000_000}, "constant", 793_100_000_000_000),
-    "Fixed": ({}, "fixed", None),
-    "Linear": ({}, "linear", None),
+    "Constant": ({"total_base_sell": 793_100_000_000_000}, "constant", 793_100_000_000_000, (None, None)),
+    "Fixed": ({}, "fixed", None, (None, None)),
+    "Linear": ({}, "linear", None, (1 << 62, 0)),
 }
 
 
@@ -190,7 +191,7 @@ KINDS = {
 @pytest.mark.parametrize(("migrate_type", "venue"), [(0, "raydium_amm_v4"), (1, "raydium_cpmm"), (2, None)])
 def test_launch(kind: str, instruction: str, migrate_type: int, venue: str | None) -> None:
     """Launches of each kind of curve, by each instruction, of whatever platform."""
-    more, curve_kind, for_sale = KINDS[kind]
+    more, curve_kind, for_sale, start = KINDS[kind]
     data = {"supply": 10**15, "total_quote_fund_raising": 85_000_000_000, "migrate_type": migrate_type, **more}
     event = LAB.event(
         "PoolCreateEvent", pool_state=CURVE, creator=CREATOR, config=key(9), curve_param=(kind, {"data": data}),
@@ -207,6 +208,7 @@ def test_launch(kind: str, instruction: str, migrate_type: int, venue: str | Non
     assert said(launch, "curve_kind", "for_sale", "raise_target", "migrate_to") == (
         curve_kind, for_sale, 85_000_000_000, venue,
     )  # fmt: skip
+    assert said(launch, "mark_base", "mark_quote") == start
     assert said(launch, "platform_config", "token_program", "platform") == (PLATFORM, key(10), "raydium_launchpad")
     (partial,) = ALL.decode(notice(call, carriers="log"), {}).partial
     assert said(partial, "pool", "name", "mint", "platform_config") == (CURVE, "Name", None, None)
