@@ -104,7 +104,11 @@ class Embedded(msgspec.Struct, frozen=True, kw_only=True):
     """Servers that come with the program, for machines without their own."""
 
     state_dir: Annotated[
-        str | None, _doc("Where they keep their data; default $STATE_DIRECTORY, else below the home directory")
+        str | None,
+        _doc(
+            "Where they keep their data; default $STATE_DIRECTORY, else `/var/lib/launch-monitor` for root and "
+            "`~/.local/state/launch-monitor` for others"
+        ),
     ] = None
 
 
