@@ -140,6 +140,8 @@ async def test_what_is_recorded_can_be_decoded_and_replayed(state_dir: Path, tmp
     decoded = await call(state_dir, "decode", capture)
     assert (decoded.code, decoded.errors) == (0, "")
     facts = {(shown["signature"], shown["program"], shown["event"], shown["nth"]) for shown in decoded.objects}
+    told = [(*(shown[name] for name in ("signature", "program", "event", "nth", "fact")),) for shown in decoded.objects]
+    assert len(told) == len(set(told))
     first = await call(state_dir, "replay", capture)
     again = await call(state_dir, "replay", capture, "--speed", 50)
     assert (first.code, again.code) == (0, 0)
