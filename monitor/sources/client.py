@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from monitor.sources.endpoint import Endpoint
 
 _LIMITED = 429
-_PAUSE_S = 1.0
+_PAUSE_S, _REFUSED_S = 1.0, 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +112,8 @@ class RpcClient:
     async def _ask(self, request: rpc.Request) -> Answer:
         response = await self._post(request)
         if response.status_code in REFUSING_STATUSES:
+            # Whoever goes on asking hears the same; a key may be mended meanwhile, so it is worth a look now and then.
+            self._bucket.pause(asyncio.get_running_loop().time() + _REFUSED_S)
             raise refusal(self.endpoint, response.status_code)
         body = response.content
         self.tally.answer_bytes += len(body)

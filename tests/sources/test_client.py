@@ -130,6 +130,11 @@ async def test_refusals(status: int) -> None:
             await subject.call(rpc.get_health())
         assert "SECRET" not in str(caught.value)
         assert subject.tally.requests == {("getHealth", "refused"): 1}
+        # Whoever goes on asking is held back: within a moment no second request leaves.
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await subject.call(rpc.get_health())
+        assert subject.tally.requests == {("getHealth", "refused"): 1}
 
 
 @pytest.mark.parametrize("url", ["ws://h/SECRET", "SECRET", "http:///SECRET"])
