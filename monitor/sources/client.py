@@ -25,17 +25,22 @@ if TYPE_CHECKING:
     from monitor.sources.endpoint import Endpoint
 
 _LIMITED = 429
-_PAUSE_S, _REFUSED_S = 1.0, 10.0
+_PAUSE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class ClientLimits:
-    """How hard one endpoint is used. `burst_s`: seconds' worth of requests that may go at once."""
+    """
+    How hard one endpoint is used.
+
+    `burst_s`: seconds' worth of requests that may go at once. `refused_pause_s`: rest after a status such as 401.
+    """
 
     rate_per_s: float = 10.0
     burst_s: float = 1.0
     concurrency: int = 4
     timeout_s: float = 30.0
+    refused_pause_s: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +118,7 @@ class RpcClient:
         response = await self._post(request)
         if response.status_code in REFUSING_STATUSES:
             # Whoever goes on asking hears the same; a key may be mended meanwhile, so it is worth a look now and then.
-            self._bucket.pause(asyncio.get_running_loop().time() + _REFUSED_S)
+            self._bucket.pause(asyncio.get_running_loop().time() + self.limits.refused_pause_s)
             raise refusal(self.endpoint, response.status_code)
         body = response.content
         self.tally.answer_bytes += len(body)

@@ -54,7 +54,7 @@ class Fetching:
 async def fetching(rules: Rules = RULES, timeout_s: float = 5.0, capacity: int = 100) -> AsyncGenerator[Fetching, None]:
     """Run a fetcher against a node."""
     out: Channel[Notice] = Channel(capacity, "out")
-    limits = ClientLimits(rate_per_s=10_000, concurrency=4, timeout_s=timeout_s)
+    limits = ClientLimits(rate_per_s=10_000, concurrency=4, timeout_s=timeout_s, refused_pause_s=0.01)
     async with http_node() as server, RpcClient(Endpoint(server.url), limits) as client:
         answers: list[Any] = []
 

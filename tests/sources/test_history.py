@@ -127,7 +127,7 @@ class Filling:
 async def filling(*holes: Hole, slots: list[int], rules: HistoryRules = RULES) -> AsyncGenerator[Filling, None]:
     """Fill these holes from a node that has blocks at `slots`."""
     out: Channel[Notice] = Channel(1_000, "out")
-    limits = ClientLimits(rate_per_s=10_000, concurrency=8, timeout_s=5)
+    limits = ClientLimits(rate_per_s=10_000, concurrency=8, timeout_s=5, refused_pause_s=0.01)
     async with http_node() as node, RpcClient(Endpoint(node.url), limits) as client:
         recorded = Recorded({hole.id: hole for hole in holes})
         history = History(client, frozenset({said.PROGRAM}), recorded, rules=rules)
