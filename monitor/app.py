@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from monitor.servers import Servers
     from monitor.sources.live import LiveSource, Tap
     from monitor.sources.notices import Notice, Source
+    from monitor.store.store import Store
 
 log = structlog.get_logger(__name__)
 
@@ -309,16 +310,8 @@ async def run(
             own = config.database.url is None
             store = await stack.enter_async_context(store_of(config, servers, migrate=migrate or own))
             client = await stack.enter_async_context(rpc_client(config))
-            if new_chain and (abandoned := await store.forget_chain()):
-                log.info("holes_abandoned", holes=abandoned, reason="the chain begins anew")
-            durable = durable_slot(await store.progress())
-            begun = await beginning(parse_start(config.start), durable, client, config.node.commitment)
-            fetcher = Fetcher(
-                client,
-                registry.followed,
-                commitment=config.node.commitment,
-                rules=Rules(give_up_after_s=config.fetch.give_up_after_s),
-            )
+            begun = await _begin(config, store, client, new_chain=new_chain)
+            fetcher = _fetcher(config, client, registry)
             pipeline = build(
                 registry,
                 store,
@@ -333,9 +326,7 @@ async def run(
             )
             history = History(client, registry.followed, store, commitment=config.node.commitment)
             pipeline.writing.watcher = Watchers(pipeline.health, history)
-            meters = Meters(pipeline.decoding.ledger, pipeline.health, pipeline.drops)
-            meters.watch(pipeline.wire, pipeline.durable, pipeline.live)
-            meters.feed(source.name, source.tally)
+            meters = _meters(pipeline, source)
             meters.rpc(client.tally, lambda: len(fetcher))
             meters.history(history.tally)
             url = await stack.enter_async_context(serve(meters, config.metrics.listen))
@@ -350,6 +341,25 @@ async def run(
                 finally:
                     manager.stopping()
                     beating.cancel()
+
+
+async def _begin(config: Config, store: Store, client: RpcClient, *, new_chain: bool) -> Beginning:
+    if new_chain and (abandoned := await store.forget_chain()):
+        log.info("holes_abandoned", holes=abandoned, reason="the chain begins anew")
+    durable = durable_slot(await store.progress())
+    return await beginning(parse_start(config.start), durable, client, config.node.commitment)
+
+
+def _fetcher(config: Config, client: RpcClient, registry: Registry) -> Fetcher:
+    rules = Rules(give_up_after_s=config.fetch.give_up_after_s)
+    return Fetcher(client, registry.followed, commitment=config.node.commitment, rules=rules)
+
+
+def _meters(pipeline: Pipeline, source: LiveSource) -> Meters:
+    meters = Meters(pipeline.decoding.ledger, pipeline.health, pipeline.drops)
+    meters.watch(pipeline.wire, pipeline.durable, pipeline.live)
+    meters.feed(source.name, source.tally)
+    return meters
 
 
 @dataclass(frozen=True, slots=True)
