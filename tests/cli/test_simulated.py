@@ -49,7 +49,12 @@ async def run_for_a_launch(state_dir: Path, *statements: str) -> list[asyncpg.Re
 
 
 async def test_holes_of_the_last_market_are_given_up(state_dir: Path) -> None:
-    """They could never be filled; and that it was away meanwhile leaves no hole, since nothing happened."""
+    """
+    They could never be filled; and that it was away meanwhile leaves no hole, since nothing happened.
+
+    The first run may leave others than the planted one: of transactions that it was fetching when it was stopped.
+    """
     assert await run_for_a_launch(state_dir, _HOLE) == []
-    holes = await run_for_a_launch(state_dir)
-    assert [tuple(hole) for hole in holes] == [("feed_away", "abandoned")]
+    holes = [tuple(hole) for hole in await run_for_a_launch(state_dir)]
+    assert holes.count(("feed_away", "abandoned")) == 1
+    assert set(holes) <= {("feed_away", "abandoned"), ("stopped_before_fetched", "abandoned")}
