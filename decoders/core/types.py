@@ -73,11 +73,16 @@ class TxNotice(msgspec.Struct, frozen=True, gc=False):
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """Values of one event in IDL order (pubkeys as raw bytes, None where the data ended), and the bytes after them."""
+    """
+    Values of one event in IDL order (pubkeys as raw bytes, None where the data ended), and the bytes after them.
+
+    `payload` are the event's whole bytes (discriminator first) where there is a tail: newer layouts may read it.
+    """
 
     layout: Any  # decoders.core.layout.Layout; Any because layout imports this module
     values: tuple[Any, ...]
     tail: bytes = b""
+    payload: bytes = b""
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -25,14 +25,17 @@ from monitor.sources.notices import (
     HISTORY,
     AccountSeen,
     BlockSeen,
-    EndOfInput,
     FeedDown,
     FeedUp,
     FetchGaveUp,
+    FinalSeen,
     HoleFilled,
+    HolePart,
+    SlotDoubted,
     SlotSeen,
+    SlotSettled,
 )
-from monitor.store.batch import Filled, Hole, Progress
+from monitor.store.batch import Done, Filled, FilledPart, Final, Hole, Progress, Resolved, Settled
 
 if TYPE_CHECKING:
     from decoders.core.registry import Registry
@@ -49,7 +52,7 @@ if TYPE_CHECKING:
         Notice,
     )
 
-Durable: TypeAlias = Fact | Progress | Hole | Filled
+Durable: TypeAlias = Fact | Progress | Hole | Filled | FilledPart | Settled | Resolved | Final | Done
 # Ready items do not suspend the stage: after so many, others get their turn.
 _FAIR = 64
 
@@ -110,8 +113,8 @@ class Decoding:
             case HoleFilled():
                 self._filling.append(_Filling(notice, self._waiting_in(notice)))
                 return []
-            case EndOfInput():
-                return []
+            case _:
+                return _passed_on(notice)
 
     def drain(self) -> list[Durable]:
         """Return what is left at the end: transactions that still wait become holes."""
@@ -221,6 +224,21 @@ class Decoding:
             self.pools.learn(fact)
             self.ledger.told(fact)
         return [*facts]
+
+
+def _passed_on(notice: Notice) -> list[Durable]:
+    """Return what a notice puts into the durable branch that changes nothing here."""
+    match notice:
+        case HolePart(hole_id=hole_id, through=through):
+            return [FilledPart(hole_id=hole_id, through=through)]
+        case SlotSettled(slot=slot, signatures=signatures):
+            return [Settled(slot=slot, signatures=signatures)]
+        case SlotDoubted(slot=slot, reason=reason):
+            return [Hole(first_slot=slot, last_slot=slot, reason=reason)]
+        case FinalSeen(through=through):
+            return [Final(through=through)]
+        case _:
+            return []
 
 
 def _as_heard(whole: TxNotice, waiting: list[Waiting]) -> list[TxNotice]:

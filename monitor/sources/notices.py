@@ -86,13 +86,85 @@ class HoleFilled(msgspec.Struct, frozen=True, tag=True):
     by: str = HISTORY
 
 
+class HolePart(msgspec.Struct, frozen=True, tag=True):
+    """Everything of the hole from its first slot up to and including `through` stands before this."""
+
+    hole_id: int
+    through: int
+
+
+class SlotSettled(msgspec.Struct, frozen=True, tag=True):
+    """
+    What the finalized chain holds at `slot`, proven by the parents of its blocks.
+
+    `signatures` are the transactions of followed programs in it (none: no such one, or the slot was skipped); all of
+    their notices stand before this. Whatever else is stored of that slot vanished with a fork.
+    """
+
+    slot: int
+    signatures: tuple[str, ...]
+
+
+class SlotDoubted(msgspec.Struct, frozen=True, tag=True):
+    """What is stored of `slot` may not be on the finalized chain: it is to be fetched again, and settled."""
+
+    slot: int
+    reason: str
+
+
+class FinalSeen(msgspec.Struct, frozen=True, tag=True):
+    """Everything stored up to and including slot `through` was compared with the finalized chain, or is doubted."""
+
+    through: int
+
+
+class PayloadSeen(msgspec.Struct, frozen=True, tag=True):
+    """
+    An event's bytes that were kept because they could not be read (`fault_id`), or not to their end (`tail_id`).
+
+    The other members are those of the fact that was stored; `kind` is the kind of that fact.
+    """
+
+    program: str
+    event: str
+    nth: int
+    signature: str
+    slot: int
+    block_time: int | None
+    index: int | None
+    position: int
+    payload: bytes
+    kind: str = ""
+    fault_id: int | None = None
+    tail_id: int | None = None
+
+
+class Restarted(msgspec.Struct, frozen=True, tag=True):
+    """What stands before this was heard by an earlier life of the daemon: all of its connections are gone."""
+
+
 class EndOfInput(msgspec.Struct, frozen=True, tag=True):
     """A feed that has an end reached it."""
 
     feed: str
 
 
-Control: TypeAlias = SlotSeen | BlockSeen | FeedUp | FeedDown | AccountSeen | FetchGaveUp | HoleFilled | EndOfInput
+Control: TypeAlias = (
+    SlotSeen
+    | BlockSeen
+    | FeedUp
+    | FeedDown
+    | AccountSeen
+    | FetchGaveUp
+    | HoleFilled
+    | HolePart
+    | SlotSettled
+    | SlotDoubted
+    | FinalSeen
+    | PayloadSeen
+    | Restarted
+    | EndOfInput
+)
 Notice: TypeAlias = TxNotice | Control
 
 

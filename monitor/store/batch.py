@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 EVERY_PROGRAM = "*"
 SKIPPED_BY_START = "skipped_by_start"
 """The reason of a hole that was left on purpose: nobody tries to fill it."""
+TOLD_AFTER_FINAL = "told_after_final"
+"""The reason of a hole whose slot has rows that came after it was final: they are checked against the chain."""
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,14 +49,63 @@ class Filled(msgspec.Struct, frozen=True, kw_only=True):
     signature: str | None = None
 
 
+class FilledPart(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything of the hole from its first slot up to and including `through` is committed with this batch."""
+
+    hole_id: int
+    through: int
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything of the journal of that id up to and including number `seq` is committed with this batch."""
+
+    journal_id: str
+    seq: int
+
+
+class Settled(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What the finalized chain holds at `slot`: the transactions of followed programs with these signatures.
+
+    Rows of others in that slot become void, and those of these are void no longer.
+    """
+
+    slot: int
+    signatures: tuple[str, ...]
+
+
+class Final(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything stored up to and including slot `through` was compared with the finalized chain."""
+
+    through: int
+
+
+class Resolved(msgspec.Struct, frozen=True, kw_only=True):
+    """What was kept of an event is told with this batch, or (`by` "hole") will be: a fault's row, or a tail's."""
+
+    by: str
+    fault_id: int | None = None
+    tail_id: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Facts in the order of their arrival, and what their commit makes true. Repeat it with the same `batch_id`."""
+    """
+    Facts in the order of their arrival, and what their commit makes true. Repeat it with the same `batch_id`.
+
+    `late` are slots of facts that a feed told after these slots were final: one that is new is a hole, to be checked.
+    """
 
     facts: Sequence[Fact] = ()
     progress: Sequence[Progress] = ()
     holes: Sequence[Hole] = ()
     filled: Sequence[Filled] = ()
+    parts: Sequence[FilledPart] = ()
+    settled: Sequence[Settled] = ()
+    resolved: Sequence[Resolved] = ()
+    final: Final | None = None
+    done: Done | None = None
+    late: frozenset[int] = frozenset()
     batch_id: uuid.UUID = field(default_factory=uuid.uuid4)
 
 
@@ -73,7 +124,8 @@ class Written:
 
     `new` holds the richest copy where the batch had several (the others are duplicates). `refused` are those the
     database cannot hold, as the Fault that was stored instead; a Fault that was given counts as new or duplicate.
-    `other` facts only touch what they name. `batch_no` is None for a batch without facts.
+    `other` facts only touch what they name. `batch_no` is None for a batch without facts. `voided` and `revived` are
+    stored trades that vanished with a fork, and those that came back.
     """
 
     batch_no: int | None
@@ -82,3 +134,5 @@ class Written:
     duplicates: list[Fact] = field(default_factory=list)
     refused: list[Fault] = field(default_factory=list)
     other: list[Fact] = field(default_factory=list)
+    voided: list[Fact] = field(default_factory=list)
+    revived: list[Fact] = field(default_factory=list)
