@@ -168,6 +168,14 @@ Control: TypeAlias = (
 Notice: TypeAlias = TxNotice | Control
 
 
+class Journaled(msgspec.Struct, frozen=True):
+    """A notice that stands in the journal under `seq`; `is_replayed` if it was read back after a start."""
+
+    seq: int
+    notice: Notice
+    is_replayed: bool = False
+
+
 class Outlet(Protocol):
     """Where a source puts what it hears; a `Channel` is one."""
 
