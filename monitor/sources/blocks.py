@@ -1,0 +1,149 @@
+"""Ask a node for blocks and transactions of the past."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import msgspec
+
+from decoders.core.answers import Slot
+from decoders.core.transaction import TransactionError, parse_block, parse_transaction, read_block, read_transaction
+from monitor.errors import RequestFailed, SourceLost, SourceRefused
+from monitor.sources import rpc
+from monitor.sources.chain import Link
+from monitor.sources.notices import HISTORY
+
+if TYPE_CHECKING:
+    from decoders.core.types import TxNotice
+    from monitor.sources.client import RpcClient
+
+_NULL = b"null"
+# These tell something of the block that was asked for; all others tell of the node, which may be away.
+_OF_THE_BLOCK = frozenset({"not_yet", "not_there", "pruned", "version"})
+Ending: TypeAlias = SourceLost | SourceRefused
+_slots_decoder = msgspec.json.Decoder(list[Slot])
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block that was fetched. `lacks` tells what of it cannot be read; None: nothing."""
+
+    link: Link
+    notices: tuple[TxNotice, ...]
+    lacks: str | None
+
+
+class _Header(msgspec.Struct, frozen=True, rename="camel"):
+    blockhash: str
+    previous_blockhash: str
+    parent_slot: Slot
+
+
+_header_decoder = msgspec.json.Decoder(_Header)
+
+
+class Blocks:
+    """What a node holds of the past. `failures` counts the requests in a row that told of nothing but its absence."""
+
+    def __init__(
+        self, client: RpcClient, programs: frozenset[str], commitment: rpc.Commitment, *, most_failures: int
+    ) -> None:
+        self.failures = 0
+        self._client = client
+        self._programs = programs
+        self._commitment: rpc.Commitment = commitment
+        self._most_failures = most_failures
+
+    async def listed(self, first_slot: int, last_slot: int) -> list[int]:
+        """Return the slots of a range for which the node lists a block. Raises as `_ask`, and TransactionError."""
+        result = await self._ask(rpc.get_blocks(first_slot, last_slot, self._commitment))
+        try:
+            slots = _slots_decoder.decode(result)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise TransactionError(f"not a list of slots: {error}") from error
+        return sorted({slot for slot in slots if first_slot <= slot <= last_slot})
+
+    async def block(self, slot: int) -> Block | RequestFailed | TransactionError | Ending:
+        """Return a block, or why there is none: an error that is raised would end its siblings."""
+        try:
+            return block_of(await self._ask(rpc.get_block(slot, self._commitment)), slot, self._programs)
+        except (RequestFailed, TransactionError, SourceLost, SourceRefused) as error:
+            return error
+
+    async def header(self, slot: int) -> Link:
+        """Return what a block says of its parent. Raises as `_ask`, and TransactionError."""
+        return header_of(await self._ask(rpc.get_block_header(slot, self._commitment)))
+
+    async def transaction(self, signature: str, slot: int) -> TxNotice | None:
+        """Return a transaction; None: the node does not know it. Raises as `_ask`, and TransactionError."""
+        result = await self._ask(rpc.get_transaction(signature, self._commitment))
+        known = bytes(result).strip() != _NULL
+        return transaction_of(result, signature, slot, self._programs) if known else None
+
+    async def _ask(self, request: rpc.Request) -> msgspec.Raw:
+        """
+        Return the node's result.
+
+        Raises:
+            RequestFailed: If there is none.
+            SourceLost: If there was none so many times in a row that the node must be away.
+            SourceRefused: If the node does not let us in.
+        """
+        try:
+            answer = await self._client.call(request)
+        except RequestFailed as error:
+            if rpc.kind_of(error.code) in _OF_THE_BLOCK:
+                raise
+            self.failures += 1
+            if self.failures >= self._most_failures:
+                raise SourceLost(str(error), retry_after_s=error.retry_after_s, kind="history") from error
+            raise
+        self.failures = 0
+        return answer.result
+
+
+def block_of(result: msgspec.Raw | bytes, slot: int, programs: frozenset[str]) -> Block:
+    """
+    Return the block that an answer holds.
+
+    Raises:
+        TransactionError: If it holds none.
+    """
+    answer = read_block(result)
+    parsed = parse_block(answer, slot=slot, programs=programs, feed=HISTORY)
+    whole = tuple(notice for notice in parsed.notices if notice.invokes is not None)
+    lacks = [*parsed.malformed]
+    if len(whole) < len(parsed.notices):
+        lacks.append(f"the node has not kept inner instructions of {len(parsed.notices) - len(whole)} transactions")
+    link = Link(answer.parent_slot, answer.blockhash, answer.previous_blockhash)
+    return Block(link, whole, f"{len(lacks)} of its parts cannot be read: {lacks[0]}" if lacks else None)
+
+
+def header_of(result: msgspec.Raw | bytes) -> Link:
+    """
+    Return what a block without its transactions says.
+
+    Raises:
+        TransactionError: If it is none.
+    """
+    try:
+        header = _header_decoder.decode(result)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise TransactionError(f"not a block: {error}") from error
+    return Link(header.parent_slot, header.blockhash, header.previous_blockhash)
+
+
+def transaction_of(result: msgspec.Raw | bytes, signature: str, slot: int, programs: frozenset[str]) -> TxNotice:
+    """
+    Return the transaction that an answer holds; `slot` stands in where it does not tell.
+
+    Raises:
+        TransactionError: If it is another one, or not whole.
+    """
+    notice = parse_transaction(read_transaction(result), slot=slot, programs=programs, feed=HISTORY)
+    if notice is None or notice.signature != signature:
+        raise TransactionError("another transaction than the one asked for")
+    if notice.invokes is None:
+        raise TransactionError("the node has not kept its inner instructions")
+    return notice
