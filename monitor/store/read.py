@@ -193,6 +193,14 @@ async def newest_slot(connection: asyncpg.Connection) -> int | None:
     return slot
 
 
+async def oldest_slot(connection: asyncpg.Connection, after_slot: int) -> int | None:
+    """Return the slot of the oldest trade behind `after_slot`, or None if there is none."""
+    slot: int | None = await connection.fetchval(
+        "SELECT slot FROM transactions WHERE slot > $1 ORDER BY block_time LIMIT 1", after_slot
+    )
+    return slot
+
+
 async def status(connection: asyncpg.Connection) -> Status:
     """Return what the database holds."""
     newest = await connection.fetchrow(_NEWEST_TRADE)

@@ -240,6 +240,11 @@ class Store:
             pid: int | None = await connection.fetchval(_HOLDER, _WRITER_KEY)
             return pid
 
+    async def oldest_slot(self, after_slot: int = -1) -> int | None:
+        """Return the slot of the oldest trade behind `after_slot`, or None if there is none."""
+        async with self._reader() as connection:
+            return await read.oldest_slot(connection, after_slot)
+
     async def status(self) -> read.Status:
         """Return what the database holds."""
         async with self._reader() as connection:
