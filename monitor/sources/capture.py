@@ -263,7 +263,10 @@ class Replayer:
         self.tally.frames += 1
         self.tally.frame_bytes += len(raw)
         match rpc.read_message(raw):
-            case rpc.Malformed() | rpc.Response():
+            case rpc.Malformed() as malformed:
+                self._translator.unreadable(malformed)
+                return ()
+            case rpc.Response():
                 return self._malformed()
             case message:
                 return self._translator.notices(message)

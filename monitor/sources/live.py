@@ -14,7 +14,7 @@ from monitor.sources.backoff import Backoff
 from monitor.sources.session import Limits, open_session
 from monitor.sources.subscriptions import Stray, Told
 from monitor.sources.tally import FeedTally
-from monitor.sources.translate import Translator
+from monitor.sources.translate import BLOCKS, SLOTS, Translator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-LOGS, BLOCKS = "logs", "blocks"
+LOGS = "logs"
 _MAX_STRAYS = 20
 _QUEUED_BLOCKS = 4  # of some 10 MB each
 
@@ -72,14 +72,14 @@ class Following:
 def logs_source(following: Following, *, name: str = LOGS, tap: Tap | None = None) -> LiveSource:
     """Return a source of the log lines of every transaction that names one of the programs."""
     wanted = {program: rpc.logs_subscribe(program, following.commitment) for program in sorted(following.programs)}
-    return LiveSource(following, {**wanted, "slots": rpc.slot_subscribe()}, name=name, tap=tap)
+    return LiveSource(following, {**wanted, SLOTS: rpc.slot_subscribe()}, name=name, tap=tap)
 
 
 def blocks_source(following: Following, *, name: str = BLOCKS, tap: Tap | None = None) -> LiveSource:
     """Return a source of whole blocks: for a node of one's own, since few providers offer it."""
     limits = replace(following.limits, queue_frames=min(_QUEUED_BLOCKS, following.limits.queue_frames))
     following = replace(following, limits=limits)
-    return LiveSource(following, {"blocks": rpc.block_subscribe(following.commitment)}, name=name, tap=tap)
+    return LiveSource(following, {BLOCKS: rpc.block_subscribe(following.commitment)}, name=name, tap=tap)
 
 
 class LiveSource:
@@ -142,10 +142,9 @@ class LiveSource:
                     strays += 1
                     if strays > _MAX_STRAYS:
                         raise SourceLost(f"{self._following.endpoint} mixes up subscriptions: {reason}", kind="strays")
-                case rpc.Malformed(reason=reason, excerpt=excerpt):
+                case rpc.Malformed(reason=reason, excerpt=excerpt) as malformed:
                     self._tap.frame(raw)
-                    self.tally.received += 1
-                    self.tally.malformed += 1
+                    self._translator.unreadable(malformed)
                     log.debug("frame_malformed", source=self.name, reason=reason, excerpt=excerpt)
 
     async def _tell_loss(self, error: SourceLost, out: Outlet) -> None:

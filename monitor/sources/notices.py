@@ -57,6 +57,19 @@ class FeedDown(msgspec.Struct, frozen=True, tag=True):
     reason: str
 
 
+class FrameLost(msgspec.Struct, frozen=True, tag=True):
+    """
+    The node said something that could not be read: what it told lies in these slots (both ends included).
+
+    `signature` is set where it was that one transaction. The feed claims nothing beyond `first_slot` before this.
+    """
+
+    feed: str
+    first_slot: int
+    last_slot: int
+    signature: str | None = None
+
+
 class AccountSeen(msgspec.Struct, frozen=True, tag=True):
     """An account that was asked for, as it was at `slot`. `owner` None: there is none at that address."""
 
@@ -154,6 +167,7 @@ Control: TypeAlias = (
     | BlockSeen
     | FeedUp
     | FeedDown
+    | FrameLost
     | AccountSeen
     | FetchGaveUp
     | HoleFilled

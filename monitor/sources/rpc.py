@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 
-from decoders.core.answers import BlockAnswer, Slot
+from decoders.core.answers import BlockAnswer, Place, Slot, UnixTime
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +20,8 @@ Kind = Literal[
     "not_yet",
     "not_there",
     "pruned",
+    "no_history",
+    "unreachable",
     "version",
     "internal",
 ]
@@ -27,7 +29,7 @@ Kind = Literal[
 What an error means to the one who asked.
 
 `not_yet`: ask again. `not_there`: no such block *here*, which proves nothing about the slot. `pruned`: this node has
-forgotten it.
+forgotten it. `no_history`: it keeps no transactions at all. `unreachable`: its long-term storage does not answer.
 """
 
 MAX_TRANSACTION_VERSION = 1
@@ -41,16 +43,19 @@ _KIND_BY_CODE: dict[int, Kind] = {
     -32600: "bad_request",
     -32602: "bad_request",
     -32700: "bad_request",
-    -32001: "pruned",
-    -32004: "not_yet",
-    -32005: "not_yet",
-    -32007: "not_there",
-    -32009: "not_there",
-    -32011: "pruned",
-    -32014: "not_yet",
-    -32015: "version",
-    -32016: "not_yet",
-    -32019: "not_yet",
+    -32001: "pruned",  # block cleaned up
+    -32004: "not_yet",  # block not available (yet)
+    -32005: "not_yet",  # node unhealthy: it is behind
+    -32007: "not_there",  # skipped, or missing due to a ledger jump
+    -32009: "not_there",  # skipped, or missing in long-term storage
+    -32010: "bad_request",  # key excluded from the secondary index
+    -32011: "no_history",  # transaction history not available
+    -32013: "bad_request",  # signature of a wrong length
+    -32014: "not_yet",  # block status not yet available
+    -32015: "version",  # transaction version not supported
+    -32016: "not_yet",  # minimum context slot not reached
+    -32019: "unreachable",  # long-term storage unreachable
+    -32020: "not_there",  # the transaction of a filter not found
     -32401: "forbidden",
     -32403: "forbidden",
     -32429: "limited",
@@ -58,6 +63,8 @@ _KIND_BY_CODE: dict[int, Kind] = {
     403: "forbidden",
     429: "limited",
 }
+# Some providers tell of limits in words alone, under codes that mean something else (-32005, -32007) or nothing.
+_LIMITED_WORDS = ("rate limit", "too many requests", "request limit", "limit exceeded", "limit reached", "max usage")
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -76,7 +83,7 @@ class RpcError(msgspec.Struct, frozen=True):
     @property
     def kind(self) -> Kind:
         """What the code means."""
-        return kind_of(self.code)
+        return kind_of(self.code, self.message)
 
 
 class Response(msgspec.Struct, frozen=True):
@@ -169,22 +176,65 @@ class BlockNotification(msgspec.Struct, frozen=True, tag_field="method", tag="bl
     params: BlockParams
 
 
+class TransactionResult(msgspec.Struct, frozen=True, rename="camel"):
+    """A transaction as an entry of a block holds it, as JSON text still; its place only where a provider tells it."""
+
+    signature: str
+    slot: Slot
+    transaction: msgspec.Raw
+    transaction_index: Place | None = None
+    block_time: UnixTime = None
+
+
+class TransactionParams(msgspec.Struct, frozen=True):
+    """See `TransactionNotification`."""
+
+    result: TransactionResult
+    subscription: int
+
+
+class TransactionNotification(msgspec.Struct, frozen=True, tag_field="method", tag="transactionNotification"):
+    """A transaction named a followed program: all of it (Helius, and who speaks like it)."""
+
+    params: TransactionParams
+
+
 class Malformed(msgspec.Struct, frozen=True):
-    """Text that is no message we know: why, and how it begins."""
+    """
+    Text that is no message we know: why, and how it begins.
+
+    `method` and `subscription` are those of a notification, as far as it tells them.
+    """
 
     reason: str
     excerpt: str
+    method: str | None = None
+    subscription: int | None = None
 
 
-Notification: TypeAlias = LogsNotification | SlotNotification | BlockNotification
+Notification: TypeAlias = LogsNotification | SlotNotification | BlockNotification | TransactionNotification
 Message: TypeAlias = Notification | Response | Malformed
+
+
+class _EnvelopeParams(msgspec.Struct, frozen=True):
+    subscription: int | None = None
+
+
+class _Envelope(msgspec.Struct, frozen=True):
+    method: str | None = None
+    params: _EnvelopeParams | None = None
+
 
 _notification_decoder: msgspec.json.Decoder[Notification] = msgspec.json.Decoder(Notification)
 _response_decoder = msgspec.json.Decoder(Response)
+_envelope_decoder = msgspec.json.Decoder(_Envelope)
 
 
-def kind_of(code: int | None) -> Kind:
-    """Return what an error code (JSON-RPC or HTTP) means; None: there was no answer at all."""
+def kind_of(code: int | None, message: str = "") -> Kind:
+    """Return what an error (JSON-RPC or HTTP code, and what is said with it) means; None: no answer at all."""
+    told = message.lower()
+    if any(words in told for words in _LIMITED_WORDS):
+        return "limited"
     return _KIND_BY_CODE.get(code, "internal") if code is not None else "internal"
 
 
@@ -194,7 +244,7 @@ def read_message(text: bytes | str) -> Message:
         return _notification_decoder.decode(text)
     except msgspec.ValidationError as error:
         response = read_response(text)
-        return Malformed(str(error), response.excerpt) if isinstance(response, Malformed) else response
+        return response if isinstance(response, Response) else _unread(text, error)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return _malformed(text, error)
 
@@ -208,6 +258,16 @@ def read_response(text: bytes | str) -> Response | Malformed:
     if response.error is None and not bytes(response.result):
         return _malformed(text, ValueError("neither result nor error"))
     return response
+
+
+def _unread(text: bytes | str, error: Exception) -> Malformed:
+    malformed = _malformed(text, error)
+    try:
+        envelope = _envelope_decoder.decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return malformed
+    subscription = None if envelope.params is None else envelope.params.subscription
+    return Malformed(malformed.reason, malformed.excerpt, envelope.method, subscription)
 
 
 def _malformed(text: bytes | str, error: Exception) -> Malformed:
@@ -234,6 +294,17 @@ def slot_subscribe() -> Request:
 def block_subscribe(commitment: Commitment) -> Request:
     """Ask for every block, whole, in json: measured, that costs less to read than base64, whose keys need solders."""
     return Request("blockSubscribe", ("all", _whole(commitment, transactionDetails="full", showRewards=False)))
+
+
+def transaction_subscribe(programs: Sequence[str], commitment: Commitment) -> Request:
+    """
+    Ask for every successful transaction that names one of `programs`, whole. 50,000 at most.
+
+    Providers offer no json here; base64 is the smallest of what they do, and they charge by the byte.
+    """
+    wanted = {"accountInclude": list(programs), "vote": False, "failed": False}
+    options = _whole(commitment, transactionDetails="full", showRewards=False)
+    return Request("transactionSubscribe", (wanted, {**options, "encoding": "base64"}))
 
 
 def get_transaction(signature: str, commitment: Commitment) -> Request:
@@ -271,9 +342,19 @@ def get_multiple_accounts(addresses: Sequence[str], commitment: Commitment) -> R
     return Request("getMultipleAccounts", (list(addresses), {"commitment": commitment, "encoding": "base64"}))
 
 
-def get_signature_statuses(signatures: Sequence[str]) -> Request:
-    """Ask what became of up to `MAX_SIGNATURES_PER_CALL` transactions."""
-    return Request("getSignatureStatuses", (list(signatures), {"searchTransactionHistory": True}))
+def get_block_signatures(slot: int, commitment: Commitment) -> Request:
+    """Ask for a block with nothing of its transactions but their signatures."""
+    return Request("getBlock", (slot, _whole(commitment, transactionDetails="signatures", rewards=False)))
+
+
+def get_first_available_block() -> Request:
+    """Ask for the lowest slot whose block the node has not forgotten."""
+    return Request("getFirstAvailableBlock")
+
+
+def get_signature_statuses(signatures: Sequence[str], *, search: bool = True) -> Request:
+    """Ask what became of up to `MAX_SIGNATURES_PER_CALL` transactions; not only of recent ones if `search` is set."""
+    return Request("getSignatureStatuses", (list(signatures), {"searchTransactionHistory": search}))
 
 
 def get_health() -> Request:

@@ -194,7 +194,8 @@ class Session:
             return SourceRefused(
                 cause, mend='start the node with --rpc-pubsub-enable-block-subscription, or use feed = "logs"'
             )
-        return SourceRefused(cause, mend=f"use a provider and plan with {refused.method}")
+        instead = ', or feed = "logs"' if refused.method == "transactionSubscribe" else ""
+        return SourceRefused(cause, mend=f"use a provider and plan with {refused.method}{instead}")
 
     async def _send(self, text: bytes) -> None:
         try:

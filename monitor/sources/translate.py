@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from decoders.core.transaction import parse_block, sane_time
+import msgspec
+
+from decoders.core import base58
+from decoders.core.transaction import TransactionError, parse_block, parse_transaction, read_transaction, sane_time
 from decoders.core.types import TxNotice
 from monitor.sources import rpc
-from monitor.sources.notices import BlockSeen, FeedDown, FeedUp, SlotSeen
+from monitor.sources.doubts import Doubts
+from monitor.sources.notices import BlockSeen, FeedDown, FeedUp, FrameLost, SlotSeen
 from monitor.sources.slots import FINALITY_SLOTS, SlotTracker
 
 if TYPE_CHECKING:
@@ -17,7 +21,12 @@ if TYPE_CHECKING:
     from monitor.sources.tally import FeedTally
 
 TRUNCATED = "Log truncated"
+SLOTS, BLOCKS, TRANSACTIONS = "slots", "blocks", "transactions"
+"""Labels of subscriptions that are no program's."""
 _REMEMBERED = 20_000
+_SIGNATURE_BYTES = 64
+# What a program said cannot stand in a notification of another kind, nor in one that we do not know.
+_TELLING = frozenset({None, "logsNotification", "transactionNotification"})
 
 
 class Recent:
@@ -85,13 +94,15 @@ class Translator:
         self._heard: dict[str | None, _Heard] = {}
         self._lag_slots = FINALITY_SLOTS if commitment == "finalized" else None
         self._slots = SlotTracker(self._lag_slots)
+        self._doubts = Doubts()
         self._is_connected = False
         self._is_up = False
 
     def connected(self, labels: Mapping[int, str] | None = None) -> None:
         """Take note that every subscription stands; `labels` name the program of each number."""
-        self._labels = {number: label for number, label in (labels or {}).items() if label not in ("slots", "blocks")}
+        self._labels = {number: label for number, label in (labels or {}).items() if label not in (SLOTS, BLOCKS)}
         self._slots = SlotTracker(self._lag_slots)
+        self._doubts = Doubts()
         self._is_connected = True
         self._is_up = False
 
@@ -108,7 +119,24 @@ class Translator:
             case rpc.SlotNotification():
                 return self._slot(message.params.result)
             case rpc.BlockNotification():
-                return self._block(message.params.result.value)
+                return self.block(message.params.result.value)
+            case rpc.TransactionNotification():
+                return self._transaction(message.params.result)
+
+    def unreadable(self, malformed: rpc.Malformed) -> None:
+        """
+        Take note of a frame that could not be read: with the next slot, `FrameLost` tells what it may have been about.
+
+        A block that is lost with its frame is missed by its child, and needs no such notice.
+        """
+        self._tally.received += 1
+        self._tally.malformed += 1
+        if malformed.subscription is None:
+            is_ours = bool(self._labels) and malformed.method in _TELLING
+        else:
+            is_ours = malformed.subscription in self._labels
+        if is_ours:
+            self._doubts.frame(self._slots)
 
     def _logs(self, params: rpc.LogsParams) -> Sequence[Notice]:
         """
@@ -119,9 +147,7 @@ class Translator:
         """
         value, slot = params.result.value, params.result.context.slot
         program = self._labels.get(params.subscription)
-        heard = self._heard.get(program)
-        if heard is None:
-            heard = self._heard[program] = _Heard()
+        heard = self._heard_by(program)
         self._tally.received += 1
         self._slots.heard(slot)
         if heard.recent.repeats(value.signature, slot):
@@ -141,13 +167,50 @@ class Translator:
             ),
         )
 
+    def _heard_by(self, label: str | None) -> _Heard:
+        heard = self._heard.get(label)
+        if heard is None:
+            heard = self._heard[label] = _Heard()
+        return heard
+
+    def _transaction(self, result: rpc.TransactionResult) -> Sequence[Notice]:
+        heard = self._heard_by(TRANSACTIONS)
+        self._tally.received += 1
+        if heard.recent.repeats(result.signature, result.slot):
+            self._tally.repeats += 1
+            return ()
+        try:
+            notice = parse_transaction(
+                read_transaction(result.transaction),
+                slot=result.slot,
+                block_time=sane_time(result.block_time),
+                index=result.transaction_index,
+                programs=self._programs,
+                feed=self._feed,
+            )
+        except TransactionError:
+            self._tally.malformed += 1
+            return (FrameLost(self._feed, result.slot, result.slot, _signature(result.signature)),)
+        if notice is None:
+            self._tally.irrelevant += 1
+            return ()
+        self._tally.forwarded += 1
+        arrival = heard.arrivals.next(result.slot) if notice.index is None else None
+        has_nothing = notice.logs is None and notice.invokes is None
+        logs = [TRUNCATED] if has_nothing else notice.logs
+        return (msgspec.structs.replace(notice, arrival=arrival, logs=logs),)
+
     def _slot(self, result: rpc.SlotResult) -> Sequence[Notice]:
         self._slots.see(result.slot, result.root)
         self._tally.head_slot, self._tally.root_slot = self._slots.head, self._slots.root
         claim = None if self._lag_slots is None else self._slots.complete_through() or 0
-        return [*self._up(result.slot), SlotSeen(result.slot, result.parent, result.root, self._feed, claim)]
+        seen = SlotSeen(result.slot, result.parent, result.root, self._feed, claim)
+        doubted = self._doubts.close(self._slots)
+        lost = [] if doubted is None else [FrameLost(self._feed, *doubted)]
+        return [*self._up(result.slot), *lost, seen]
 
-    def _block(self, value: rpc.BlockValue) -> Sequence[Notice]:
+    def block(self, value: rpc.BlockValue) -> Sequence[Notice]:
+        """Return what a block says, in order."""
         block = value.block
         if block is None:  # the next block's parent tells whether one is missing: the node may yet give it
             self._tally.received += 1
@@ -175,3 +238,11 @@ class Translator:
             return ()
         self._is_up = True
         return (FeedUp(self._feed, slot),)
+
+
+def _signature(text: str) -> str | None:
+    """Return what is a signature; None for anything else, which nobody could fetch."""
+    try:
+        return text if len(base58.decode(text)) == _SIGNATURE_BYTES else None
+    except ValueError:
+        return None

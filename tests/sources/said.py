@@ -38,6 +38,12 @@ def slot(number: int, subscription: int, *, root: int | None = None) -> bytes:
     return notification("slotNotification", result, subscription)
 
 
+def whole(entry: Any, slot: int, subscription: int, *, number: int = 1, **more: Any) -> bytes:
+    """Return a transactionNotification, as Helius sends it, of the entry of a block."""
+    result = {"transaction": entry, "signature": signature(number), "slot": slot, **more}
+    return notification("transactionNotification", result, subscription)
+
+
 def block(slot: int, entries: list[Any], subscription: int) -> bytes:
     """Return a blockNotification."""
     value = {"slot": slot, "err": None, "block": block_answer(slot, entries)}

@@ -21,6 +21,7 @@ from monitor.sources.jobs import FetchTransaction
 from monitor.sources.live import logs_source
 from monitor.sources.notices import EndOfInput, FeedDown, FeedUp, SlotSeen
 from monitor.sources.replay import CaptureSource
+from monitor.sources.transactions import transactions_source
 from tests.sources import said
 from tests.sources.node import following, node, running
 
@@ -229,3 +230,30 @@ async def test_a_replayed_life_equals_the_live_one(tmp_path: Path) -> None:
     again = await replayed(CaptureSource(tmp_path / "c", PROGRAMS))
     assert again == [*live, EndOfInput("logs")]
     assert [short(notice)[0] for notice in live] == ["logs", "logs", "FeedUp", "SlotSeen", "FeedDown"] * 3
+
+
+async def test_a_replayed_feed_of_transactions_equals_the_live_one(tmp_path: Path) -> None:
+    """Whole transactions are told again as they were told, and so are frames that could not be read."""
+    live: list[Notice] = []
+    with record(tmp_path / "c") as recorder:
+        async with (
+            node() as server,
+            running(transactions_source(following(server.url), name="logs", tap=recorder)) as source,
+        ):
+            for life in range(2):
+                peer = await server.peer()
+                ids = await peer.acknowledge(2)
+                whole, slots = ids["transactionSubscribe"], ids["slotSubscribe"]
+                await peer.send(
+                    said.slot(50 + life, slots),
+                    said.whole(said.entry(life), 50, whole, number=life),
+                    said.whole(said.entry(life), 50, whole, number=life),
+                    "garbage",
+                    said.whole({"x": 1}, 50, whole, number=9),
+                    said.slot(52 + life, slots),
+                )
+                await peer.connection.close()
+                live += [await source.get() for _ in range(7 - life)]
+    assert await replayed(CaptureSource(tmp_path / "c", PROGRAMS)) == [*live, EndOfInput("logs")]
+    names = ["FeedUp", "SlotSeen", "logs", "FrameLost", "FrameLost", "SlotSeen", "FeedDown"]
+    assert [short(notice)[0] for notice in live[:7]] == names

@@ -12,7 +12,7 @@ from decoders.core.types import TxNotice
 from monitor.channel import Channel
 from monitor.errors import SourceRefused
 from monitor.sources.live import blocks_source, logs_source
-from monitor.sources.notices import BlockSeen, FeedDown, FeedUp, SlotSeen
+from monitor.sources.notices import BlockSeen, FeedDown, FeedUp, FrameLost, SlotSeen
 from tests.sources import said
 from tests.sources.node import LIMITS, following, node, running
 
@@ -125,6 +125,20 @@ async def test_what_lasts_ends_the_source() -> None:
         with pytest.raises(SourceRefused, match="HTTP 401") as caught:
             await logs_source(following(server.url)).run(out)
         assert caught.value.mend
+
+
+async def test_garbage_leaves_its_slots_in_doubt() -> None:
+    """A frame that cannot be read ends nothing: it tells which slots it may have been about, once for each slot."""
+    async with node() as server, running(logs_source(following(server.url))) as source:
+        peer, ids = await subscribed(server)
+        slots = ids["slotSubscribe"]
+        await peer.send(said.slot(50, slots), *["garbage"] * 3, said.slot(51, slots), "garbage", said.slot(52, slots))
+        told = [await source.get() for _ in range(6)]
+        assert [notice for notice in told if isinstance(notice, FrameLost)] == [
+            FrameLost("logs", 50, 51),
+            FrameLost("logs", 52, 52),
+        ]
+        assert source.source.tally.losses == {}
 
 
 async def test_garbage_and_strays_are_counted() -> None:
