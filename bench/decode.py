@@ -19,6 +19,7 @@ from bench.peer import ROOT, Peer
 from bench.table import Row
 from decoders.core.carriers import LogWalker
 from decoders.core.registry import load
+from monitor.data import idls_in
 from monitor.sources import rpc
 from monitor.sources.tally import FeedTally
 from monitor.sources.translate import Translator
@@ -45,7 +46,7 @@ class Ours:
     """The daemon's own functions from frame to facts, wired as the daemon does."""
 
     def __init__(self) -> None:
-        self.registry: Registry = load(FOLLOWED, lambda name: (ROOT / "idl" / f"{name}.json").read_bytes())
+        self.registry: Registry = load(FOLLOWED, idls_in(ROOT / "idl"))
         self._events = {program: pad.events for program, pad in self.registry.programs.items()}
 
     def line(self, line: str) -> Record:

@@ -22,6 +22,7 @@ from decoders.core.errors import LayoutError
 from decoders.core.idl import PRIMITIVES
 from decoders.core.layout import Array, Blob, Enum, Option, Prim, Struct, Text, Vec
 from decoders.core.registry import load
+from monitor.data import idls_in
 from simulator.encode import encode, zero
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Comparison:
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
-        self.pads = load(PADS, lambda name: (ROOT / "idl" / f"{name}.json").read_bytes()).programs
+        self.pads = load(PADS, idls_in(ROOT / "idl")).programs
         self.equal: Counter[str] = Counter()
         self.failures: list[str] = []
 

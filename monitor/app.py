@@ -14,7 +14,7 @@ from decoders.core.errors import IdlError
 from decoders.core.registry import load
 from monitor.channel import Channel
 from monitor.config import parse_start
-from monitor.data import data_dir
+from monitor.data import data_dir, idls_in
 from monitor.errors import ConfigError, DrainTooSlow, NoSourceLeft, SourceRefused
 from monitor.health import Health, Watchers, beat
 from monitor.metrics import Meters, check, serve
@@ -72,7 +72,7 @@ def registry_of(config: Config) -> Registry:
     """
     folder = Path(config.idl_dir) if config.idl_dir else data_dir("idl")
     try:
-        return load(config.programs, lambda name: (folder / f"{name}.json").read_bytes())
+        return load(config.programs, idls_in(folder))
     except (IdlError, OSError) as error:
         raise ConfigError(str(error), mend=f"restore the file in {folder}") from error
 

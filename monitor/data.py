@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DataName = Literal["idl", "migrations", "systemd"]
 
@@ -22,3 +25,17 @@ def data_dir(name: DataName) -> Path:
         if candidate.is_dir():
             return candidate
     raise FileNotFoundError(f"no folder {name!r} beside the program: looked for {candidates[0]} and {candidates[1]}")
+
+
+def idls_in(folder: Path) -> Callable[[str], list[tuple[str, bytes]]]:
+    """
+    Return how to read the IDL files of a program's name: `<name>.json`, then `<name>.<anything>.json`.
+
+    What it returns raises OSError, also if the first is missing.
+    """
+
+    def read(name: str) -> list[tuple[str, bytes]]:
+        files = [folder / f"{name}.json", *sorted(folder.glob(f"{name}.*.json"))]
+        return [(file.name, file.read_bytes()) for file in files]
+
+    return read

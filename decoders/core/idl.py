@@ -8,6 +8,7 @@ from typing import Any
 
 from decoders.core.base58 import decode as base58_decode
 from decoders.core.errors import IdlError
+from decoders.core.types import I64_MAX
 
 PRIMITIVES = {
     "bool": "B", "u8": "B", "i8": "b", "u16": "H", "i16": "h", "u32": "I", "i32": "i", "u64": "Q", "i64": "q",
@@ -99,13 +100,14 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class RawIdl:
-    """A parsed IDL file."""
+    """A parsed IDL file. `slots`: those whose transactions it describes; None: all that no other file of its does."""
 
     address: str
     name: str
     events: tuple[Shape, ...]
     instructions: tuple[Shape, ...]
     accounts: tuple[Shape, ...]
+    slots: range | None = None
 
 
 def parse(text: str | bytes) -> RawIdl:
@@ -134,7 +136,20 @@ def parse(text: str | bytes) -> RawIdl:
         events=tuple(_typed_shape(item, types) for item in _list(data, "events")),
         instructions=tuple(_instruction(item, types) for item in _list(data, "instructions")),
         accounts=tuple(_typed_shape(item, types) for item in _list(data, "accounts")),
+        slots=_slots(_get(data, "slots", dict, "the IDL")) if "slots" in data else None,
     )
+
+
+def _slots(raw: dict[str, Any]) -> range:
+    """Return the slots from `first` to `last`, both included; one of the two may be absent."""
+    if not raw or not set(raw) <= {"first", "last"}:
+        raise IdlError(f"slots: {raw!r} names neither first nor last, or more than these")
+    if not all(type(slot) is int and 0 <= slot <= I64_MAX for slot in raw.values()):
+        raise IdlError(f"slots: {raw!r} holds what is no slot")
+    first, last = raw.get("first", 0), raw.get("last", I64_MAX)
+    if first > last:
+        raise IdlError(f"slots: first {first} is after last {last}")
+    return range(first, last + 1)
 
 
 def _typed_shape(item: dict[str, Any], types: _Types) -> Shape:

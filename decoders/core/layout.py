@@ -32,6 +32,7 @@ class Idl:
     def __init__(self, raw: idl.RawIdl) -> None:
         self.address = raw.address
         self.name = raw.name
+        self.slots = raw.slots
         self.events = _ByName((shape.name, Layout(shape)) for shape in raw.events)
         self.instructions = _ByName((shape.name, Layout(shape)) for shape in raw.instructions)
         self.accounts = _ByName((shape.name, Layout(shape)) for shape in raw.accounts)
@@ -123,7 +124,7 @@ class Layout:
             raise LayoutError(f"{self.name}: {error}") from error
         except LayoutError as error:
             raise LayoutError(f"{self.name}: {error}") from None
-        return Record(self, values, data[end:])
+        return Record(self, values) if end == len(data) else Record(self, values, data[end:], data)
 
     def _shorter(self, data: bytes, at: int, last: int, partial: bool) -> tuple[tuple[Any, ...], int]:
         """Read the longest whole prefix of a record that ends before or in field `last`."""

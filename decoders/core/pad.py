@@ -86,7 +86,8 @@ class Pad(msgspec.Struct, frozen=True):
     One program, ready to decode.
 
     `signatures_only`: its log lines do not carry what a fact needs, so that each of its transactions is wanted whole.
-    `ray_log`: it speaks by `ray_log:` lines. Rules are keyed by discriminator; `sized_accounts` are told by their size.
+    `ray_log`: it speaks by `ray_log:` lines. Rules are keyed by discriminator, of which an event's has `head_bytes`;
+    `sized_accounts` are told by their size.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Pad(msgspec.Struct, frozen=True):
     sized_accounts: dict[int, ReadBytes] = {}
     signatures_only: bool = False
     ray_log: bool = False
+    head_bytes: int = 8
 
 
 def build(  # noqa: PLR0913 - a table of rules, all but two by keyword
@@ -148,6 +150,7 @@ def build(  # noqa: PLR0913 - a table of rules, all but two by keyword
         sized_accounts=sized_accounts or {},
         signatures_only=signatures_only,
         ray_log=ray_log,
+        head_bytes=1 if ray_log else 8,
     )
 
 

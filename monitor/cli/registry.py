@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from decoders.core.errors import IdlError
 from decoders.core.registry import load
 from monitor.config import KNOWN_PROGRAMS
-from monitor.data import data_dir
+from monitor.data import data_dir, idls_in
 from monitor.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,14 +22,14 @@ def load_registry(idl_dir: str | None = None, names: Sequence[str] = KNOWN_PROGR
     Return the decoders of these names.
 
     Args:
-        idl_dir: Where `<name>.json` files are; None: those that come with the program.
+        idl_dir: Where the IDL files are (see `idls_in`); None: those that come with the program.
 
     Raises:
         ConfigError: If an IDL is missing or wrong.
     """
     folder = Path(idl_dir) if idl_dir else data_dir("idl")
     try:
-        return load(names, lambda name: (folder / f"{name}.json").read_bytes())
+        return load(names, idls_in(folder))
     except IdlError as error:
         raise ConfigError(str(error), mend=f"put a right file into {folder}") from error
     except OSError as error:

@@ -15,8 +15,8 @@ from monitor.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-KNOWN_PROGRAMS = tuple(sorted(file.stem for file in data_dir("idl").glob("*.json")))
-"""Whatever has an IDL: a new launchpad is known by its file."""
+KNOWN_PROGRAMS = tuple(sorted(file.stem for file in data_dir("idl").glob("*.json") if "." not in file.stem))
+"""Whatever has an IDL: a new launchpad is known by its file. (Others beside it describe ranges of slots.)"""
 MIB = 1 << 20
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
@@ -36,14 +36,21 @@ def _hidden(self: msgspec.Struct) -> str:
     return f"{type(self).__name__}({', '.join(inner)})"
 
 
+FeedKind = Literal["logs", "blocks", "transactions", "polled_blocks"]
+
+
 class Node(msgspec.Struct, frozen=True, kw_only=True):
     """The Solana node to follow. Without addresses `run` follows the built-in simulator."""
 
     ws_url: Annotated[str | None, _doc("Websocket address, ws:// or wss://", secret=True)] = None
     http_url: Annotated[str | None, _doc("HTTP address for whatever the websocket cannot tell", secret=True)] = None
     feed: Annotated[
-        Literal["logs", "blocks"],
-        _doc("`logs`: log lines per program, any node; `blocks`: whole blocks, for a node with block subscriptions"),
+        FeedKind,
+        _doc(
+            "`logs`: log lines per program, any node; `blocks`: whole blocks, for a node with block subscriptions; "
+            "`transactions`: whole transactions, for providers with transactionSubscribe; `polled_blocks`: whole blocks "
+            "asked for one by one"
+        ),
     ] = "logs"
     commitment: Annotated[Literal["confirmed", "finalized"], _doc("How sure a transaction must be to be told")] = (
         "confirmed"
@@ -56,14 +63,59 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     __repr__ = _hidden
 
 
+class Feed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """
+    One more feed beside that of `[node]`: whichever tells first wins, and what one misses another may tell.
+
+    `name` is what logs, metrics and the database call it (default: its kind, numbered where that is taken). Addresses
+    that are not given are those of `[node]`.
+    """
+
+    kind: FeedKind
+    name: Annotated[str, Meta(pattern="^[a-z0-9_]{1,32}$")] | None = None
+    ws_url: str | None = None
+    http_url: str | None = None
+
+    __repr__ = _hidden
+
+
 class Fetch(msgspec.Struct, frozen=True, kw_only=True):
     """Single transactions and accounts asked of `node.http_url`."""
 
     rate_per_s: Annotated[float, Meta(gt=0, le=10_000), _doc("Requests a second at most")] = 10.0
+    rates_per_s: Annotated[
+        dict[str, Annotated[float, Meta(gt=0, le=10_000)]],
+        _doc("Requests a second at most of single methods, such as {getBlock = 4}"),
+    ] = {}
     concurrency: Annotated[int, Meta(ge=1, le=256), _doc("Requests under way at most")] = 4
     give_up_after_s: Annotated[
         Seconds, _doc("How long a transaction is looked for before it is recorded as a hole")
     ] = 60.0
+
+
+class History(msgspec.Struct, frozen=True, kw_only=True):
+    """Filling of holes."""
+
+    http_url: Annotated[
+        str | None,
+        _doc("HTTP address of a node that keeps more blocks, asked where `node.http_url` fails", secret=True),
+    ] = None
+
+    __repr__ = _hidden
+
+
+class Journal(msgspec.Struct, frozen=True, kw_only=True):
+    """What feeds told, on disk until it is committed: it outlives a crash, and a database that is away."""
+
+    enabled: Annotated[bool, _doc("Keep one; without it a database that is away holds the feeds back")] = True
+    dir: Annotated[str | None, _doc("Where; default `journal` below the state directory")] = None
+    max_bytes: Annotated[
+        int, Meta(ge=64 * MIB, le=1 << 50), _doc("Most disk that it takes; then feeds are not read until there is room")
+    ] = 16 << 30
+    min_free_bytes: Annotated[int, Meta(ge=0, le=1 << 50), _doc("Disk that it leaves free")] = 1 << 30
+    fsync_interval_s: Annotated[
+        float, Meta(ge=0.001, le=60), _doc("How often it is forced to disk: what a power cut may cost")
+    ] = 0.2
 
 
 class Pumpswap(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,8 +210,18 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     ] = "progress"
     idl_dir: Annotated[str | None, _doc("Folder of IDL files that replace the program's own")] = None
     stop_deadline_s: Annotated[Seconds, _doc("How long the last batch may take when the daemon stops")] = 30.0
+    standby: Annotated[
+        bool,
+        _doc("Where another daemon writes to the database: listen, and take over when it is gone, instead of ending"),
+    ] = False
+    feeds: Annotated[
+        tuple[Feed, ...],
+        _doc("More feeds beside that of [node]: tables with kind, name, ws_url, http_url", secret=True),
+    ] = ()
     node: Node = Node()
     fetch: Fetch = Fetch()
+    history: History = History()
+    journal: Journal = Journal()
     pumpswap: Pumpswap = Pumpswap()
     database: Database = Database()
     redis: RedisServer = RedisServer()
@@ -178,7 +240,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
                 section = key.section
                 lines += ["", f"[{section}]"]
             value = key.of(self)
-            shown = toml_value(redact_url(value) if key.secret and value else value)
+            shown = toml_value(redact_url(value) if key.secret and isinstance(value, str) else value)
             lines.append(f"{key.key} = {shown}" if shown else f"# {key.key} is not set")
         return "\n".join(lines) + "\n"
 
@@ -246,8 +308,16 @@ def toml_value(value: Any) -> str:
     match value:
         case None:
             return ""
+        case bool():
+            return str(value).lower()
         case tuple():
             return "[" + ", ".join(toml_value(item) for item in value) + "]"
+        case dict():
+            return "{" + ", ".join(f"{name} = {toml_value(item)}" for name, item in value.items()) + "}"
+        case Feed():
+            members = {name: getattr(value, name) for name in value.__struct_fields__}
+            shown = {name: redact_url(item) if name.endswith("url") else item for name, item in members.items() if item}
+            return toml_value(shown)
         case str():
             return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
         case float():

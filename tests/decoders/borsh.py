@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from solders.pubkey import Pubkey
 
 IDLS = Path(__file__).parents[2] / "idl"
-NAMES = sorted(path.stem for path in IDLS.glob("*.json"))
+NAMES = sorted(path.stem for path in IDLS.glob("*.json") if "." not in path.stem)
 
 INTEGERS = {f"{sign}{bits}": bits // 8 for sign in "ui" for bits in (8, 16, 32, 64, 128, 256)}
 FLOATS = {"f32": "<f", "f64": "<d"}

@@ -38,7 +38,7 @@ def key(number: int) -> str:
 
 def registry(*names: str) -> Registry:
     """Return a registry of these decoders; of all by default."""
-    return load(names or borsh.NAMES, lambda name: (borsh.IDLS / f"{name}.json").read_bytes())
+    return load(names or borsh.NAMES, lambda name: [(f"{name}.json", (borsh.IDLS / f"{name}.json").read_bytes())])
 
 
 ALL = registry()

@@ -58,6 +58,20 @@ def test_plain_enum() -> None:
     assert not Enum("A", (Struct("X", (Field("0", Prim("u8")),)),)).plain
 
 
+@pytest.mark.parametrize(
+    ("slots", "expected"),
+    [
+        ({"first": 5}, range(5, 1 << 63)),
+        ({"last": 5}, range(6)),
+        ({"first": 5, "last": 5}, range(5, 6)),
+    ],
+)
+def test_slots(slots: dict[str, int], expected: range) -> None:
+    """An IDL may describe a range of slots, both ends included, one of which may be open."""
+    assert idl.parse(json.dumps(small(slots=slots))).slots == expected
+    assert idl.parse(json.dumps(small())).slots is None
+
+
 OTHER = {"name": "O", "type": {"kind": "struct", "fields": []}}
 MALFORMED = {
     "not JSON": ("{", "not JSON"),
@@ -94,6 +108,13 @@ MALFORMED = {
     "huge array": (typed(fields({"array": ["u8", 65_537]})), "E: unknown type"),
     "generic array": (typed(fields({"array": ["u8", {"generic": "N"}]})), "E: unknown type"),
     "coption": (typed(fields({"coption": "u8"})), "E: unknown type"),
+    "slots is a number": (small(slots=5), "slots is missing or no dict"),
+    "slots of nothing": (small(slots={}), "names neither first nor last"),
+    "slots of something else": (small(slots={"first": 1, "until": 2}), "or more than these"),
+    "slots of text": (small(slots={"first": "1"}), "holds what is no slot"),
+    "slots of a bool": (small(slots={"first": True}), "holds what is no slot"),
+    "slots below 0": (small(slots={"first": -1}), "holds what is no slot"),
+    "slots that end before they begin": (small(slots={"first": 2, "last": 1}), "first 2 is after last 1"),
     "argument without name": (
         small(instructions=[{"name": "i", "discriminator": [1], "accounts": [], "args": [{"type": "u8"}]}]),
         "i: name is missing",

@@ -19,7 +19,7 @@ PARSED = {name: Idl.parse((borsh.IDLS / f"{name}.json").read_bytes()) for name i
 LAYOUTS = [(name, kind, shape) for name, raw in RAW.items() for kind in raw.kinds for shape in raw.kinds[kind]]
 WITH_FIELDS = [where for where in LAYOUTS if RAW[where[0]].kinds[where[1]][where[2]]]
 
-DYNAMIC = {"PlatformCurveRule", "SharingConfig", "FeeConfig"}  # accounts that hold a vec
+DYNAMIC = {"PlatformCurveRule", "SharingConfig", "FeeConfig", "QuoteControl"}  # accounts that hold a vec
 
 
 def layout_of(name: str, kind: str, shape: str) -> Any:

@@ -65,7 +65,17 @@ def test_module(name: str) -> None:
 @pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.py")), ids=lambda path: path.name)
 def test_imports(path: Path) -> None:
     """Decoders know neither the monitor nor the outside world, and a decoder knows no other."""
-    allowed = {"decoders", "__future__", "ast", "binascii", "collections", "dataclasses", "functools", "importlib"}
+    allowed = {
+        "decoders",
+        "__future__",
+        "ast",
+        "binascii",
+        "bisect",
+        "collections",
+        "dataclasses",
+        "functools",
+        "importlib",
+    }
     allowed |= {"json", "msgspec", "operator", "solders", "struct", "typing"}
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):

@@ -333,7 +333,7 @@ def test_curve_of_a_kind_to_come() -> None:
     raw = json.loads((borsh.IDLS / "raydium_launchpad.json").read_text())
     kinds = next(item["type"]["variants"] for item in raw["types"] if item["name"] == "CurveParams")
     kinds.append({"name": "Cubic", "fields": kinds[1]["fields"]})
-    newer = load(["raydium_launchpad"], lambda _: json.dumps(raw).encode())
+    newer = load(["raydium_launchpad"], lambda name: [(f"{name}.json", json.dumps(raw).encode())])
     data = {"supply": 1, "total_quote_fund_raising": 2, "migrate_type": 0}
     event = borsh.Idl(json.dumps(raw)).event("PoolCreateEvent", curve_param=("Cubic", {"data": data}))
     (fault,) = newer.decode_event(LAB.address, event).facts

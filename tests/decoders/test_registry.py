@@ -10,11 +10,12 @@ import pytest
 
 from decoders.core.errors import IdlError
 from decoders.core.registry import load
-from decoders.core.types import Decoded, Fault, Need, TxNotice
+from decoders.core.types import Decoded, Fault, Need, PoolInfo, TxNotice
 from tests.decoders import borsh
 from tests.decoders.built import ALL, RAW, ROUTER, SIGNATURE, SLOT, TIME_S, Call, Event, Line, facts, key, notice, said
 
 if TYPE_CHECKING:
+    from decoders.core.registry import Registry
     from decoders.core.types import Fact
 
 HUGE = b"\xff" * 4
@@ -319,7 +320,7 @@ class TestLoad:
         raw["types"].append({"name": "New", "type": {"kind": "struct", "fields": [{"name": "n", "type": "u64"}]}})
         trade = next(item for item in raw["types"] if item["name"] == "TradeEvent")
         trade["type"]["fields"].append({"name": "newest", "type": "u64"})
-        newer = load(["pumpfun"], lambda _: json.dumps(raw).encode())
+        newer = load(["pumpfun"], lambda name: [(f"{name}.json", json.dumps(raw).encode())])
         decoded = newer.decode_event(PUMP.address, bought(key(1), 7).data + (5).to_bytes(8, "little"))
         (fact,) = decoded.facts
         assert fact.record is not None
@@ -336,18 +337,18 @@ class TestLoad:
         raw = json.loads((borsh.IDLS / "raydium_launchpad.json").read_text())
         raw[section] = [item for item in raw[section] if item["name"] != name]
         with pytest.raises(IdlError, match=rf"idl/raydium_launchpad\.json: it lacks {name}"):
-            load(["raydium_launchpad"], lambda _: json.dumps(raw).encode())
+            load(["raydium_launchpad"], lambda name: [(f"{name}.json", json.dumps(raw).encode())])
 
     def test_lacking_a_field(self) -> None:
         """So is one without a field."""
         raw = (borsh.IDLS / "pumpfun.json").read_text().replace('"token_amount"', '"tokens"')
         with pytest.raises(IdlError, match=r"idl/pumpfun\.json: TradeEvent has no field token_amount"):
-            load(["pumpfun"], lambda _: raw.encode())
+            load(["pumpfun"], lambda _: [("pumpfun.json", raw.encode())])
 
     def test_malformed(self) -> None:
         """A file that is no IDL is refused by name."""
         with pytest.raises(IdlError, match=r"idl/pumpfun\.json: not JSON"):
-            load(["pumpfun"], lambda _: b"{")
+            load(["pumpfun"], lambda _: [("pumpfun.json", b"{")])
 
 
 BOTH = (
@@ -397,3 +398,235 @@ def test_a_failed_call_fails_its_transaction() -> None:
     """A node may say that nothing failed (surfpool does): the log says it did, and nothing of it happened."""
     logs = [*(notice(buy(key(1), 1), carriers="log").logs or ()), f"Program {ROUTER} failed: custom program error: 0x1"]
     assert ALL.decode(TxNotice(SIGNATURE, SLOT, failed=False, logs=logs), {}) == Decoded()
+
+
+def changed(event: str, *fields: tuple[str, Any], slots: dict[str, int] | None = None, name: str = "pumpfun") -> bytes:
+    """Return a program's IDL with fields put before those of an event, for a range of slots."""
+    raw = json.loads((borsh.IDLS / f"{name}.json").read_text())
+    body = next(item["type"] for item in raw["types"] if item["name"] == event)
+    body["fields"] = [{"name": field, "type": node} for field, node in fields] + body["fields"]
+    return json.dumps(raw if slots is None else {**raw, "slots": slots}).encode()
+
+
+PLAIN = ("pumpfun.json", (borsh.IDLS / "pumpfun.json").read_bytes())
+
+
+class TestSlots:
+    """A file beside a program's IDL describes it for a range of slots."""
+
+    @pytest.mark.parametrize(
+        ("slots", "inside", "outside"),
+        [
+            ({"last": SLOT}, (0, SLOT), (SLOT + 1,)),
+            ({"first": SLOT}, (SLOT, SLOT + 1), (0, SLOT - 1)),
+            ({"first": SLOT, "last": SLOT + 1}, (SLOT, SLOT + 1), (SLOT - 1, SLOT + 2)),
+        ],
+    )
+    def test_range(self, slots: dict[str, int], inside: tuple[int, ...], outside: tuple[int, ...]) -> None:
+        """Inside of the range events are read by its file, outside by the plain one; other programs are as ever."""
+        file = ("pumpfun.v2.json", changed("TradeEvent", ("newest", "u64"), slots=slots))
+        files = {"pumpfun": [PLAIN, file], "pumpswap": [("pumpswap.json", (borsh.IDLS / "pumpswap.json").read_bytes())]}
+        both = load(["pumpfun", "pumpswap"], files.__getitem__)
+        old = buy(key(1), 7)
+        data = bought(key(1), 7).data
+        new = Call(old.program, old.data, (), (Event(data[:8] + bytes(8) + data[8:]),))
+        for call, fitting, others in ((new, inside, outside), (old, outside, inside)):
+            for slot in fitting:
+                (fact,) = both.decode(msgspec.structs.replace(notice(call), slot=slot), {}).facts
+                assert said(fact, "kind", "mint", "base_amount", "slot") == ("trade", key(1), 7, slot)
+            for slot in others:
+                (fact,) = both.decode(msgspec.structs.replace(notice(call), slot=slot), {}).facts
+                assert fact.kind == "fault"
+        assert both.decode_event(PUMP.address, data).facts[0].kind == "trade"
+
+    def test_accounts(self) -> None:
+        """An account is read as what it was at its slot."""
+        file = ("pumpswap.new.json", changed("Pool", ("more", "u64"), slots={"first": SLOT}, name="pumpswap"))
+        plain = ("pumpswap.json", (borsh.IDLS / "pumpswap.json").read_bytes())
+        both = load(["pumpswap"], lambda _: [plain, file])
+        data = SWAP.account("Pool", base_mint=key(1), quote_mint=key(2))
+        longer = data[:8] + bytes(8) + data[8:]
+        for account, slot in ((data, None), (data, SLOT - 1), (longer, SLOT)):
+            info = both.decode_account(key(9), SWAP.address, account, slot)
+            assert info is not None
+            assert said(info, "mint", "quote_mint") == (key(1), key(2))
+
+    @pytest.mark.parametrize(
+        ("files", "reason"),
+        [
+            ([], r"idl/pumpfun\.json is missing"),
+            ([("pumpfun.v1.json", changed("TradeEvent", slots={"last": 5}))], r"idl/pumpfun\.json is missing"),
+            (
+                [PLAIN, ("pumpfun.v1.json", PLAIN[1])],
+                r"idl/pumpfun\.v1\.json: slots stand in files beside pumpfun\.json",
+            ),
+            ([("pumpfun.json", changed("TradeEvent", slots={"last": 5}))], r"idl/pumpfun\.json: slots stand in files"),
+            ([PLAIN, ("pumpfun.v1.json", b"{")], r"idl/pumpfun\.v1\.json: not JSON"),
+            (
+                [
+                    ("pumpfun.b.json", changed("TradeEvent", slots={"first": 5})),
+                    ("pumpfun.a.json", changed("TradeEvent", slots={"last": 5})),
+                    PLAIN,
+                ],
+                r"idl/pumpfun\.b\.json: its slots overlap those of pumpfun\.a\.json",
+            ),
+            (
+                [PLAIN, ("pumpfun.v1.json", changed("TradeEvent", slots={"last": 5}).replace(b"6EF8", b"6EF9"))],
+                r"idl/pumpfun\.v1\.json: address 6EF9\w+ is not that of pumpfun\.json",
+            ),
+        ],
+        ids=["nothing", "no plain one", "no slots", "a plain one with slots", "malformed", "overlap", "address"],
+    )
+    def test_refused(self, files: list[tuple[str, bytes]], reason: str) -> None:
+        """Files that contradict each other are refused, by name."""
+        with pytest.raises(IdlError, match=reason):
+            load(["pumpfun"], lambda _: files)
+
+    def test_neighbours(self) -> None:
+        """Ranges may follow each other."""
+        files = [PLAIN, *((f"pumpfun.{n}.json", changed("TradeEvent", slots={"first": n, "last": n})) for n in (5, 6))]
+        assert load(["pumpfun"], lambda _: files).followed == {PUMP.address}
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """What a store kept of an event."""
+
+    program: str
+    event: str
+    nth: int
+    signature: str
+    slot: int
+    block_time: int | None
+    index: int | None
+    position: int
+    payload: bytes
+
+
+def kept(fact: Fact) -> Kept:
+    """Return what a store keeps of a fault, or of a tail."""
+    payload = fact.payload if isinstance(fact, Fault) else fact.record.payload if fact.record else b""
+    return Kept(
+        fact.program,
+        fact.event,
+        fact.nth,
+        fact.signature,
+        fact.slot,
+        fact.block_time,
+        fact.index,
+        fact.position,
+        payload,
+    )
+
+
+def lacking(event: str, name: str = "pumpfun") -> Registry:
+    """Return a registry that has not heard of an event."""
+    raw = json.loads((borsh.IDLS / f"{name}.json").read_text())
+    found = next(item for item in raw["events"] if item["name"] == event)
+    found["discriminator"] = [0xEE] * len(found["discriminator"])
+    return load([name], lambda _: [(f"{name}.json", json.dumps(raw).encode())])
+
+
+class TestKeptPayloads:
+    """Bytes that were kept are decoded again, as if they had been understood in their time."""
+
+    def test_a_discriminator_that_was_unknown(self) -> None:
+        """Each becomes the fact that it would have been: same number, place and time."""
+        calls = [*CALLS, Call(PUMP.address, b"", (), (Event(PUMP.event("SetParamsEvent", timestamp=TIME_S)),))]
+        whole = notice(*calls)
+        then = lacking("TradeEvent").decode(whole, {}).facts
+        assert [said(fact, "kind", "nth") for fact in then] == [("fault", n) for n in range(5)] + [("other", 0)]
+        again = [ALL.decode_payload(kept(fact), {}) for fact in then if isinstance(fact, Fault)]
+        assert [fact for decoded in again for fact in decoded.facts] == [
+            fact for fact in ALL.decode(whole, {}).facts if fact.kind == "trade"
+        ]
+        assert not any(decoded.needs or decoded.partial for decoded in again)
+
+    def test_one_byte_discriminators(self) -> None:
+        """Events of a program whose discriminators are one byte are counted by that byte, before and after."""
+        amm = RAW["raydium_amm_v4"]
+        events = [amm.event("SwapBaseInLog", direction=2, pool_coin=10**9, amount_in=n) for n in (1, 2)]
+        whole = notice(Call(amm.address, b"\x09", (key(3), key(4)), tuple(Event(data, "ray") for data in events)))
+        then = lacking("SwapBaseInLog", "raydium_amm_v4").decode(whole, {}).facts
+        assert [said(fact, "event", "nth") for fact in then] == [("03", 0), ("03", 1)]
+        assert ALL.decode_payload(kept(then[1]), {}).needs == [Need(SIGNATURE, SLOT, "accounts", "raydium_amm_v4")]
+
+    def test_a_layout_that_was_wrong(self) -> None:
+        """What ended inside a field is read by a layout that fits."""
+        wrong = load(["pumpfun"], lambda _: [("pumpfun.json", changed("TradeEvent", ("more", "pubkey"), ("x", "u8")))])
+        whole = notice(buy(key(1), 7), buy(key(2), 8))
+        then = wrong.decode(whole, {}).facts
+        assert [said(fact, "kind", "event", "nth") for fact in then] == [
+            ("fault", "TradeEvent", 0), ("fault", "TradeEvent", 1),
+        ]  # fmt: skip
+        again = [fact for fault in then for fact in ALL.decode_payload(kept(fault), {}).facts]
+        assert again == ALL.decode(whole, {}).facts
+
+    @pytest.mark.parametrize("tail", [b"", b"\x05" + bytes(7)])
+    def test_tail(self, tail: bytes) -> None:
+        """Exactly a record with a tail keeps its whole bytes, by which a newer layout reads it to its end."""
+        event = PUMP.event("SetCreatorEvent", timestamp=TIME_S) + tail
+        whole = notice(Call(PUMP.address, b"", (), (Event(event),)))
+        (then,) = ALL.decode(whole, {}).facts
+        assert then.record is not None
+        assert (then.record.tail, then.record.payload) == (tail, event if tail else b"")
+        if tail:
+            raw = json.loads(PLAIN[1])
+            body = next(item["type"] for item in raw["types"] if item["name"] == "SetCreatorEvent")
+            body["fields"].append({"name": "newest", "type": "u64"})
+            newer = load(["pumpfun"], lambda _: [("pumpfun.json", json.dumps(raw).encode())])
+            (fact,) = newer.decode_payload(kept(then), {}).facts
+            assert fact.record is not None
+            assert fact.record.layout.render(fact.record)["newest"] == "5"
+            assert (fact.record.tail, fact.record.payload) == (b"", b"")
+            assert bare(msgspec.structs.replace(fact, record=None)) == bare(msgspec.structs.replace(then, record=None))
+
+    def test_what_the_bytes_do_not_tell(self) -> None:
+        """LaunchLab's trader stands in the accounts: the fact is partial, and a need says so."""
+        then = notice(Call(LAB.address, LAB.instruction("buy_exact_in"), (), (Event(LAB.event("TradeEvent")),)))
+        faults = lacking("TradeEvent", "raydium_launchpad").decode(then, {}).facts
+        decoded = ALL.decode_payload(kept(faults[0]), {})
+        assert [fact.kind for fact in decoded.partial] == ["trade"]
+        assert (decoded.facts, decoded.needs) == ([], [Need(SIGNATURE, SLOT, "accounts", "raydium_launchpad")])
+
+    def test_pools_that_are_known(self) -> None:
+        """Known pools tell what an event does not."""
+        event = Event(SWAP.event("SellEvent", pool=key(5), timestamp=TIME_S, base_amount_in=1))
+        (fault,) = lacking("SellEvent", "pumpswap").decode(notice(Call(SWAP.address, b"", (), (event,))), {}).facts
+        pools = {key(5): PoolInfo(key(5), "pumpswap", key(1), borsh.ZERO_KEY)}
+        assert [said(fact, "mint") for fact in ALL.decode_payload(kept(fault), pools).facts] == [(key(1),)]
+        assert ALL.decode_payload(kept(fault), {}).needs == [Need(SIGNATURE, SLOT, "pool", "pumpswap", key(5))]
+
+    def test_instruction(self) -> None:
+        """What an instruction says stands in its accounts, which are not kept."""
+        (fault,) = facts(Call(LAB.address, LAB.instruction("migrate_to_amm"), ()))
+        assert ALL.decode_payload(kept(fault), {}) == Decoded(
+            needs=[Need(SIGNATURE, SLOT, "accounts", "raydium_launchpad")]
+        )
+
+    def test_another_name(self) -> None:
+        """An event that was stored by a name that it has no more was counted among others."""
+        (fault,) = facts(Call(PUMP.address, b"", (), (Event(bought(key(1), (1 << 64) - 1).data),)))
+        renamed = msgspec.structs.replace(kept(fault), event="SwapEvent")
+        assert ALL.decode_payload(renamed, {}) == Decoded(needs=[Need(SIGNATURE, SLOT, "accounts", "pumpfun")])
+
+    @pytest.mark.parametrize(
+        "inside", [Line("Program data: !!!!"), Event(b"?" * 9), Event(b""), bought(key(1), (1 << 64) - 1)]
+    )
+    def test_still_unreadable(self, inside: Line | Event) -> None:
+        """What nobody can read is the same fault again."""
+        (fault,) = facts(Call(PUMP.address, b"", (), (inside,)), carriers="log")
+        assert ALL.decode_payload(kept(fault), {}) == Decoded(facts=[fault])
+
+    def test_unknown_program(self) -> None:
+        """What a program said that nobody follows any more is nothing."""
+        (fault,) = facts(Call(PUMP.address, b"", (), (Event(b"?"),)))
+        assert load([], lambda _: []).decode_payload(kept(fault), {}) == Decoded()
+
+    def test_by_slot(self) -> None:
+        """The layout of its slot counts."""
+        file = ("pumpfun.v1.json", changed("TradeEvent", ("more", "u64"), slots={"last": SLOT}))
+        (fault,) = facts(Call(PUMP.address, b"", (), (bought(key(1), (1 << 64) - 1),)))
+        data = bought(key(1), 7).data
+        payload = msgspec.structs.replace(kept(fault), payload=data[:8] + bytes(8) + data[8:])
+        both = load(["pumpfun"], lambda _: [PLAIN, file])
+        assert [said(fact, "base_amount") for fact in both.decode_payload(payload, {}).facts] == [(7,)]

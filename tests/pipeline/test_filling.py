@@ -8,7 +8,7 @@ import pytest
 
 from decoders.core.registry import load
 from decoders.core.types import TxNotice
-from monitor.data import data_dir
+from monitor.data import data_dir, idls_in
 from monitor.pipeline.decode import Decoding
 from monitor.pipeline.feeds import Feeds
 from monitor.pipeline.ledger import Ledger
@@ -23,8 +23,8 @@ FILLED = Filled(by="history", hole_id=1)
 @pytest.fixture
 def decoding() -> Decoding:
     """A decode stage in which nothing happened yet."""
-    registry = load(["pumpfun"], lambda name: (data_dir("idl") / f"{name}.json").read_bytes())
-    return Decoding(registry, PoolMap(), Feeds({}), Pending(), None, Ledger(), asyncio.Event())
+    registry = load(["pumpfun"], idls_in(data_dir("idl")))
+    return Decoding(registry, PoolMap(), Feeds(None), Pending(), None, Ledger(), asyncio.Event())
 
 
 def wait(decoding: Decoding, signature: str, slot: int) -> None:

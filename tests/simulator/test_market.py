@@ -221,7 +221,7 @@ EQUAL = (
 def test_decoders_read_what_the_ledger_says(encoding: str) -> None:
     """What the project's decoders read from whole transactions is the ledger, entry for entry, and nothing more."""
     market, chain = run(21, 2_500)
-    registry = load(NAMES, read_idl)
+    registry = load(NAMES, lambda name: [(f"{name}.json", read_idl(name))])
     renderer = Renderer(market.world.bank, LogWriter(), 10_000)
     pools: dict[str, PoolInfo] = {}
     found: dict[tuple[Any, ...], Any] = {}
