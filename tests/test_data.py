@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from monitor.config import KNOWN_PROGRAMS
 from monitor.data import data_dir, idls_in
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_idls(tmp_path: Path) -> None:
