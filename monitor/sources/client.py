@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
@@ -13,11 +14,13 @@ import httpx2
 
 from monitor.errors import RequestFailed, SourceRefused
 from monitor.sources import rpc
+from monitor.sources.backoff import Backoff
 from monitor.sources.endpoint import REFUSING_STATUSES, refusal, retry_after_s
 from monitor.sources.limiter import TokenBucket
 from monitor.sources.tally import RpcTally
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping, Sequence
     from types import TracebackType
 
     import msgspec
@@ -25,7 +28,9 @@ if TYPE_CHECKING:
     from monitor.sources.endpoint import Endpoint
 
 _LIMITED = 429
-_PAUSE_S = 1.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
+# A date that was meant for another clock would silence us for ever.
+_LONGEST_ASKED_S = 3_600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +38,12 @@ class ClientLimits:
     """
     How hard one endpoint is used.
 
-    `burst_s`: seconds' worth of requests that may go at once. `refused_pause_s`: rest after a status such as 401.
+    `rate_per_s` counts requests of all methods, `rates_per_s` those of one method besides. `burst_s`: seconds' worth of
+    requests that may go at once. `refused_pause_s`: rest after a status such as 401, and after the next one.
     """
 
     rate_per_s: float = 10.0
+    rates_per_s: Mapping[str, float] = field(default_factory=dict)
     burst_s: float = 1.0
     concurrency: int = 4
     timeout_s: float = 30.0
@@ -60,7 +67,11 @@ class RpcClient:
         self.tally = RpcTally()
         self._ids = itertools.count(1)
         self._places = asyncio.Semaphore(limits.concurrency)
-        self._bucket = TokenBucket(limits.rate_per_s, max(1.0, limits.rate_per_s * limits.burst_s))
+        self._bucket = _bucket(limits.rate_per_s, limits)
+        self._buckets = {method: _bucket(rate, limits) for method, rate in limits.rates_per_s.items()}
+        self._pauses = Backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S)
+        self._is_refused = False
+        self._probing = asyncio.Lock()
         # The libraries' own lines hold the address, and so API keys.
         for name in ("httpx2", "httpcore2"):
             logging.getLogger(name).setLevel(logging.WARNING)
@@ -79,6 +90,16 @@ class RpcClient:
     ) -> None:
         await self._http.__aexit__(kind, error, trace)
 
+    @property
+    def tallies(self) -> Mapping[str, RpcTally]:
+        """The counts by endpoint: this one."""
+        return {str(self.endpoint): self.tally}
+
+    @property
+    def rests_until(self) -> float:
+        """Loop time (s) before which no request goes out, since the endpoint limits or refuses us."""
+        return self._bucket.paused_until
+
     async def call(self, request: rpc.Request) -> Answer:
         """
         Ask, and return the answer.
@@ -86,11 +107,13 @@ class RpcClient:
         Raises:
             RequestFailed: If there is none, or it is an error (`code`); one of `kind_of(code)` "limited" has made all
                 later calls wait already.
-            SourceRefused: If the endpoint does not let us in.
+            SourceRefused: If the endpoint does not let us in. One call at a time finds out whether it does again.
         """
-        async with self._places:
-            await self._turn()
-            loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
+        bucket = self._buckets.get(request.method)
+        if bucket is not None:  # without a place: other methods may go meanwhile
+            await _wait_until(bucket.turn(loop.time()))
+        async with self._places, self._turn():
             started_at, outcome = loop.time(), "ok"
             try:
                 return await self._ask(request)
@@ -107,34 +130,58 @@ class RpcClient:
                 self.tally.requests[request.method, outcome] += 1
                 self.tally.seconds[request.method] += loop.time() - started_at
 
-    async def _turn(self) -> None:
+    async def each(self, request: rpc.Request) -> Sequence[Answer]:
+        """Ask every endpoint: this one. Raises as `call`."""
+        return [await self.call(request)]
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncGenerator[None]:
+        """Wait for a turn; while we are refused there is one at a time, and what it brings decides about the next."""
+        ready_at = self._bucket.turn(asyncio.get_running_loop().time())
+        await self._ready(ready_at)
+        if not self._is_refused:
+            yield
+            return
+        async with self._probing:
+            await self._ready(ready_at)
+            yield
+
+    async def _ready(self, ready_at: float) -> None:
         loop = asyncio.get_running_loop()
-        ready_at = self._bucket.turn(loop.time())
         # Others may lengthen the pause while we sleep.
-        while (wait_s := max(ready_at, self._bucket.paused_until) - loop.time()) > 0:  # noqa: ASYNC110 - time, no event
-            await asyncio.sleep(wait_s)
+        while (until := max(ready_at, self._bucket.paused_until)) > loop.time():
+            await _wait_until(until)
 
     async def _ask(self, request: rpc.Request) -> Answer:
         response = await self._post(request)
         if response.status_code in REFUSING_STATUSES:
             # Whoever goes on asking hears the same; a key may be mended meanwhile, so it is worth a look now and then.
-            self._bucket.pause(asyncio.get_running_loop().time() + self.limits.refused_pause_s)
+            self._is_refused = True
+            self._pause(self.limits.refused_pause_s)
             raise refusal(self.endpoint, response.status_code)
+        self._is_refused = False
         body = response.content
         self.tally.answer_bytes += len(body)
         read = rpc.read_response(body)
         asked_s = retry_after_s(response.headers.get("Retry-After"), datetime.now(UTC))
         if isinstance(read, rpc.Response) and read.error is None and response.is_success:
+            self._pauses.succeeded()
             return Answer(read.result, body)
-        if isinstance(read, rpc.Malformed) or read.error is None:
-            code = None if response.is_success else response.status_code
-            cause = read.reason if isinstance(read, rpc.Malformed) and response.is_success else f"HTTP {code}"
-        else:
-            code, cause = read.error.code, f"{read.error.code} {read.error.message[:200]}"
-        if response.status_code == _LIMITED or rpc.kind_of(code) == "limited":
+        code, cause = _failure(read, response)
+        if response.status_code == _LIMITED or rpc.kind_of(code, cause) == "limited":
             code = _LIMITED
-            self._bucket.pause(asyncio.get_running_loop().time() + (_PAUSE_S if asked_s is None else asked_s))
+            self._pause(self._limited_pause_s() if asked_s is None else asked_s)
+        elif asked_s is not None:  # such as a 503 that tells when it is over
+            self._pause(asked_s)
         raise RequestFailed(f"{request.method} at {self.endpoint}: {cause}", retry_after_s=asked_s, code=code)
+
+    def _limited_pause_s(self) -> float:
+        # Several under way hear the same: that is one limit, and not one after the other.
+        is_new = self.rests_until <= asyncio.get_running_loop().time()
+        return self._pauses.failed() if is_new else 0.0
+
+    def _pause(self, pause_s: float) -> None:
+        self._bucket.pause(asyncio.get_running_loop().time() + min(pause_s, _LONGEST_ASKED_S))
 
     async def _post(self, request: rpc.Request) -> httpx2.Response:
         where = f"{request.method} at {self.endpoint}"
@@ -150,3 +197,20 @@ class RpcClient:
             raise no_address from None
         except httpx2.HTTPError as error:
             raise RequestFailed(f"{where}: {type(error).__name__}") from None
+
+
+def _bucket(rate_per_s: float, limits: ClientLimits) -> TokenBucket:
+    return TokenBucket(rate_per_s, max(1.0, rate_per_s * limits.burst_s))
+
+
+async def _wait_until(at: float) -> None:
+    await asyncio.sleep(max(0.0, at - asyncio.get_running_loop().time()))
+
+
+def _failure(read: rpc.Response | rpc.Malformed, response: httpx2.Response) -> tuple[int | None, str]:
+    """Return the code of an answer that is none, the node's first (None: it has none), and what is wrong."""
+    if isinstance(read, rpc.Response) and read.error is not None:
+        return read.error.code, f"{read.error.code} {read.error.message[:200]}"
+    if isinstance(read, rpc.Malformed) and response.is_success:
+        return None, read.reason
+    return response.status_code, f"HTTP {response.status_code}"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 # A slot whose block this node will never give: its transactions may still be had one by one.
-_NO_BLOCK = frozenset({"not_there", "pruned", "version", "unknown_method", "bad_request", "forbidden"})
+_NO_BLOCK = frozenset({"not_there", "pruned", "no_history", "version", "unknown_method", "bad_request", "forbidden"})
 
 
 class AnswerTap(Protocol):

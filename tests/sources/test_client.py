@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -175,3 +177,72 @@ async def test_nothing_is_logged_with_the_secret(caplog: pytest.LogCaptureFixtur
         server.results["getHealth"] = lambda _: "ok"
         await subject.call(rpc.get_health())
     assert not [record for record in caplog.records if "SECRET" in record.getMessage()]
+
+
+async def test_methods_have_rates_of_their_own() -> None:
+    """A method beyond its rate waits without a place, so that the others go on."""
+    rates = {"getBlock": 10.0}
+    limits = dataclasses.replace(LIMITS, rates_per_s=rates, burst_s=0.1, concurrency=1)
+    async with http_node() as server, RpcClient(Endpoint(server.url), limits) as subject:
+        server.results = {"getHealth": lambda _: "ok", "getBlock": lambda _: {}}
+        loop = asyncio.get_running_loop()
+        began_at = loop.time()
+        blocks = [asyncio.create_task(subject.call(rpc.get_block(slot, "confirmed"))) for slot in range(3)]
+        await asyncio.gather(*(subject.call(rpc.get_health()) for _ in range(20)))
+        assert loop.time() - began_at < 0.15
+        await asyncio.gather(*blocks)
+        assert loop.time() - began_at >= 2 / 10 - 0.001
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(said.error(-32005, "Too many requests, slow down"), status=200),
+        Reply(said.error(-32007, "50/second request limit reached - reduce calls per second"), status=429),
+        Reply(said.error(-32003, "Rate limit exceeded"), status=200),
+        Reply(b"error code: 1015", status=429),
+    ],
+)
+async def test_limits_told_in_words_are_limits(reply: Reply) -> None:
+    """Whatever code a provider gives them; none is taken for a word about the block."""
+    async with http_node() as server, client(server) as subject:
+        server.next.append(reply)
+        assert (await failure(subject)).code == 429
+        assert subject.rests_until > asyncio.get_running_loop().time() + 0.4
+
+
+async def test_a_date_to_come_back_at_is_kept() -> None:
+    """Retry-After may be a date, also beside a status that is no limit; absurd ones are cut."""
+    in_a_minute = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
+    for value, least_s, most_s in ((in_a_minute, 55, 61), ("Sat, 20 Nov 2286 17:46:39 GMT", 3_500, 3_601)):
+        async with http_node() as server, client(server) as subject:
+            server.next.append(Reply(b"", status=503, headers={"Retry-After": value}))
+            assert (await failure(subject)).code == 503
+            assert least_s < subject.rests_until - asyncio.get_running_loop().time() < most_s
+
+
+async def test_being_limited_several_times_at_once_is_one_pause() -> None:
+    """Where the node does not tell how long it wants to rest: it grows with the pauses, not with the answers."""
+    async with http_node() as server, client(server) as subject:
+        server.gate.clear()
+        server.next.extend([Reply(b"", status=429)] * 4)
+        calls = [asyncio.create_task(subject.call(rpc.get_health())) for _ in range(4)]
+        await server.arrived(4)
+        server.gate.set()
+        await asyncio.gather(*calls, return_exceptions=True)
+        assert 0.4 < subject.rests_until - asyncio.get_running_loop().time() <= 1.0
+
+
+async def test_one_call_at_a_time_finds_out_whether_we_are_let_in() -> None:
+    """However many wait: each rest ends with one request; once it is answered all go."""
+    async with http_node() as server, client(server, refused_pause_s=0.05) as subject:
+        server.results["getHealth"] = lambda _: "ok"
+        server.next.extend([Reply(b"no", status=401)] * 3)
+        with pytest.raises(SourceRefused):
+            await subject.call(rpc.get_health())
+        loop = asyncio.get_running_loop()
+        began_at = loop.time()
+        calls = await asyncio.gather(*(subject.call(rpc.get_health()) for _ in range(12)), return_exceptions=True)
+        assert sum(isinstance(call, SourceRefused) for call in calls) == 2
+        assert loop.time() - began_at >= 0.1
+        assert subject.tally.requests == {("getHealth", "refused"): 3, ("getHealth", "ok"): 10}

@@ -93,7 +93,12 @@ def test_no_spoilt_notification_raises(data: st.DataObject) -> None:
         (-32007, "not_there"),
         (-32009, "not_there"),
         (-32001, "pruned"),
+        (-32010, "bad_request"),
+        (-32011, "no_history"),
         (-32015, "version"),
+        (-32016, "not_yet"),
+        (-32019, "unreachable"),
+        (-32020, "not_there"),
         (429, "limited"),
         (-32429, "limited"),
         (401, "forbidden"),
@@ -106,6 +111,13 @@ def test_no_spoilt_notification_raises(data: st.DataObject) -> None:
 def test_errors_have_kinds(code: int | None, kind: str) -> None:
     """Error codes, the node's and the provider's, say what to do."""
     assert rpc.kind_of(code) == kind
+
+
+def test_words_of_limits_count_more_than_codes() -> None:
+    """Providers give them under codes that a node uses for something else; a node's own words are no such."""
+    assert rpc.kind_of(-32007, "50/second request limit reached") == "limited"
+    assert rpc.kind_of(-32005, "Node is behind by 42 slots") == "not_yet"
+    assert rpc.kind_of(-32007, "Slot 5 was skipped, or missing due to ledger jump to recent snapshot") == "not_there"
 
 
 COMMITMENT: rpc.Commitment = "finalized"
