@@ -12,6 +12,7 @@ from monitor.errors import SourceLost
 from monitor.sources import rpc
 from monitor.sources.backoff import Backoff
 from monitor.sources.session import Limits, open_session
+from monitor.sources.silence import Silence
 from monitor.sources.subscriptions import Stray, Told
 from monitor.sources.tally import FeedTally
 from monitor.sources.translate import BLOCKS, SLOTS, Translator
@@ -99,6 +100,7 @@ class LiveSource:
         self._tap: Tap = tap or NoTap()
         self._translator = Translator(name, following.programs, self.tally, following.commitment)
         self._backoff = Backoff(following.first_delay_s, following.longest_delay_s)
+        self._silence = Silence(following.limits.subscription_silence_s)
         self._settles_at: float | None = None
 
     async def run(self, out: Outlet) -> None:
@@ -123,6 +125,7 @@ class LiveSource:
             self.tally.connects += 1
             self._tap.connected(session.labels)
             self._translator.connected(session.labels)
+            self._silence.connected(session.labels.values())
             log.info("source_connected", source=self.name, endpoint=str(self._following.endpoint))
             await self._forward(session, out)
 
@@ -133,10 +136,11 @@ class LiveSource:
             self.tally.frames += 1
             self.tally.frame_bytes += len(raw)
             match event:
-                case Told(message=message):
+                case Told(label=label, message=message):
                     self._tap.frame(raw)
                     for notice in self._translator.notices(message):
                         await out.put(notice)
+                    self._check_silence(label, session.waited_s)
                 case Stray(reason=reason):
                     self.tally.strays += 1
                     strays += 1
@@ -146,6 +150,15 @@ class LiveSource:
                     self._tap.frame(raw)
                     self._translator.unreadable(malformed)
                     log.debug("frame_malformed", source=self.name, reason=reason, excerpt=excerpt)
+
+    def _check_silence(self, label: str, waited_s: float) -> None:
+        silent = self._silence.told(label, waited_s)
+        if silent is not None:
+            raise SourceLost(
+                f"{self._following.endpoint} goes on with {label}, and has told nothing of {silent.label} for"
+                f" {silent.silent_s:.3g} s",
+                kind="subscription_silent",
+            )
 
     async def _tell_loss(self, error: SourceLost, out: Outlet) -> None:
         self.tally.losses[error.kind] += 1

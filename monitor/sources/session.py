@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from monitor.errors import SourceLost, SourceRefused
 from monitor.sources import rpc
 from monitor.sources.endpoint import REFUSING_STATUSES, refusal, retry_after_s
-from monitor.sources.subscriptions import Acknowledged, Refused, Subscriptions, Told
+from monitor.sources.subscriptions import Acknowledged, Refused, Subscriptions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -36,11 +36,17 @@ _silent.disabled = True
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Timeouts and sizes of a connection. A frame holds a whole block at most: 32 MiB are not always enough."""
+    """
+    Timeouts and sizes of a connection. A frame holds a whole block at most: 32 MiB are not always enough.
+
+    `subscription_silence_s` is how long one of several subscriptions may be silent, at the least, while others tell
+    something (see `Silence`).
+    """
 
     open_timeout_s: float = 10.0
     acknowledge_timeout_s: float = 15.0
     stall_timeout_s: float = 20.0
+    subscription_silence_s: float = 60.0
     ping_interval_s: float = 20.0
     close_timeout_s: float = 1.0
     max_frame_bytes: int = 64 * MIB
@@ -98,7 +104,7 @@ async def _connect(endpoint: Endpoint, limits: Limits) -> ClientConnection:
 
 class Session:
     """
-    A connection with its subscriptions. `told_at` is the loop time (s) of each subscription's last notification.
+    A connection with its subscriptions. `waited_s` is how long it has waited for frames, all in all.
 
     Silence is measured while we wait for a frame, not while we are busy with one.
     """
@@ -108,7 +114,7 @@ class Session:
         self._endpoint = endpoint
         self._limits = limits
         self._loop = asyncio.get_running_loop()
-        self.told_at: dict[str, float] = {}
+        self.waited_s = 0.0
         self._subscriptions = Subscriptions({})
         self._early: deque[tuple[bytes, rpc.Message]] = deque()
         self._waiting_since: float | None = None
@@ -153,10 +159,7 @@ class Session:
         else:
             raw = await self._frame()
             message = rpc.read_message(raw)
-        event = self._subscriptions.take(message)
-        if isinstance(event, Told):
-            self.told_at[event.label] = self._loop.time()
-        return raw, event
+        return raw, self._subscriptions.take(message)
 
     async def close(self) -> None:
         """Close the connection, without waiting long for the other side's consent."""
@@ -204,13 +207,14 @@ class Session:
             raise self._lost(error) from None
 
     async def _frame(self) -> bytes:
-        self._waiting_since = self._loop.time()
+        self._waiting_since = began_at = self._loop.time()
         try:
             return await self._connection.recv(decode=False)
         except ConnectionClosed as error:
             raise self._lost(error) from None
         finally:
             self._waiting_since = None
+            self.waited_s += self._loop.time() - began_at
 
     def _lost(self, error: ConnectionClosed) -> SourceLost:
         if self._is_stalled:

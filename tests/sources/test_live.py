@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from decoders.core.types import TxNotice
 from monitor.channel import Channel
@@ -207,3 +210,28 @@ async def test_the_tap_hears_what_counts() -> None:
         down = await source.get()
         assert isinstance(down, FeedDown)
         assert tap.lines == [sorted([said.PROGRAM, said.OTHER_PROGRAM, "slots"]), *frames, ("lost", down.reason)]
+
+
+async def test_a_subscription_that_is_dropped_without_a_word() -> None:
+    """While slots go on, a program that used to tell something is missed: the connection is renewed."""
+    limits = dataclasses.replace(LIMITS, subscription_silence_s=0.2)
+    async with node() as server, running(logs_source(following(server.url, limits))) as source:
+        peer, ids = await subscribed(server)
+        await peer.send(*[said.logs(number, 9, ids[said.PROGRAM]) for number in range(20)])
+        for number in range(20):
+            assert await signature(source) == said.signature(number)
+
+        async def slots() -> None:
+            with contextlib.suppress(ConnectionClosed):
+                for number in itertools.count(40):
+                    await peer.send(said.slot(number, ids["slotSubscribe"]))
+                    await asyncio.sleep(0.02)  # a node's own pace: silence is what is tested
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(slots())
+            down: Notice = await source.get()
+            while not isinstance(down, FeedDown):
+                down = await source.get()
+        assert f"told nothing of {said.PROGRAM}" in down.reason
+        assert source.source.tally.losses == {"subscription_silent": 1}
+        await subscribed(server)
