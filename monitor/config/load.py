@@ -19,13 +19,16 @@ from monitor.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from monitor.config.settings import Key
+    from monitor.config.settings import Feed, Key
 
 ENVIRONMENT = "LAUNCH_MONITOR_"
 _CREDENTIAL = "launch_monitor_"
 _FILE = "_file"
 _COMMAND_LINE = "the command line"
 _DEFAULT = "the command's default"
+_TABLES = frozenset({"feeds", "fetch.rates_per_s"})
+RESERVED_FEEDS = frozenset({"fetch", "history"})
+"""Names that stand for what is asked of a node beside its feeds."""
 
 
 class Given(NamedTuple):
@@ -170,18 +173,35 @@ def _value(item: Given, key: Key) -> Any:
     if item.name == "programs" and isinstance(value, str) and not item.typed:
         value = [part for part in re.split(r"[,\s]+", value) if part]
     try:
+        if item.name in _TABLES and isinstance(value, str) and not item.typed:
+            value = msgspec.json.decode(value)
+        if item.name == "feeds" and isinstance(value, list):
+            value = [_feed(entry, item.where) for entry in value]
         converted = msgspec.convert(value, key.kind, strict=item.typed)
         _CHECKS.get(key.name, _fine)(converted)
-    except msgspec.ValidationError as error:
-        raise _refused(item, key, key.allowed) from error
+    except msgspec.MsgspecError as error:
+        raise _refused(item, key, f"{key.allowed} ({error})" if item.name in _TABLES else key.allowed) from error
     except (ValueError, ConfigError) as error:
         raise _refused(item, key, str(getattr(error, "mend", None) or error)) from error
     return converted
 
 
+def _feed(entry: Any, where: str) -> Any:
+    """Return a feed's table with the addresses that stand in files of their own."""
+    if not isinstance(entry, dict):
+        return entry
+    found = {name: value for name, value in entry.items() if name not in ("ws_url_file", "http_url_file")}
+    for name in ("ws_url", "http_url"):
+        if f"{name}{_FILE}" in entry:
+            found[name] = _read_secret(Path(str(entry[f"{name}{_FILE}"])), f"{where}: feeds.{name}{_FILE}")
+    return found
+
+
 def _refused(item: Given, key: Key, allowed: str) -> ConfigError:
     shown = "nothing" if item.value is None else repr(item.value)
-    if key.secret and isinstance(item.value, str):
+    if item.name in _TABLES:
+        shown = "what it is set to"  # it may hold addresses, and so API keys
+    elif key.secret and isinstance(item.value, str):
         shown = repr(redact_url(item.value))
     return ConfigError(f"{item.where}: {key.name} cannot be {redact_text(shown)}", mend=f"{key.name}: {allowed}")
 
@@ -208,6 +228,15 @@ def _check_node(config: Config) -> None:
         )
 
 
+def _check_feeds(feeds: tuple[Feed, ...]) -> None:
+    names = [feed.name for feed in feeds if feed.name]
+    if len(set(names)) < len(names) or RESERVED_FEEDS & set(names):
+        raise ValueError(f"feeds have names of their own, and none of {', '.join(sorted(RESERVED_FEEDS))}")
+    for feed in feeds:
+        _check_address(feed.ws_url, schemes=("ws", "wss"))
+        _check_address(feed.http_url, schemes=("http", "https"))
+
+
 def _fine(_: Any) -> None:
     """Accept every value."""
 
@@ -228,6 +257,8 @@ def _check_listen(listen: str | None) -> None:
 
 
 _CHECKS: dict[str, Callable[[Any], object]] = {
+    "feeds": _check_feeds,
+    "history.http_url": partial(_check_address, schemes=("http", "https")),
     "node.ws_url": partial(_check_address, schemes=("ws", "wss")),
     "node.http_url": partial(_check_address, schemes=("http", "https")),
     "database.url": partial(_check_address, schemes=("postgresql", "postgres"), host=False),

@@ -48,8 +48,8 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
         FeedKind,
         _doc(
             "`logs`: log lines per program, any node; `blocks`: whole blocks, for a node with block subscriptions; "
-            "`transactions`: whole transactions, for providers with transactionSubscribe; `polled_blocks`: whole blocks "
-            "asked for one by one"
+            "`transactions`: whole transactions, for providers with transactionSubscribe; `polled_blocks`: whole "
+            "blocks, asked for one by one"
         ),
     ] = "logs"
     commitment: Annotated[Literal["confirmed", "finalized"], _doc("How sure a transaction must be to be told")] = (
@@ -216,7 +216,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     ] = False
     feeds: Annotated[
         tuple[Feed, ...],
-        _doc("More feeds beside that of [node]: tables with kind, name, ws_url, http_url", secret=True),
+        _doc("More feeds beside that of [node]: tables `[[feeds]]` with kind, name, ws_url, http_url", secret=True),
     ] = ()
     node: Node = Node()
     fetch: Fetch = Fetch()
@@ -283,7 +283,11 @@ class Key(NamedTuple):
             return "one of " + ", ".join(get_args(kind))
         if kind in (int, float):
             return f"a {'whole ' if kind is int else ''}number {least}{above}{most}".rstrip()
-        return "a list of texts" if get_origin(kind) is tuple else "text"
+        if get_origin(kind) is tuple:
+            return "a list of tables" if get_args(kind)[0] is Feed else "a list of texts"
+        if kind is bool:
+            return "true or false"
+        return "a table of numbers" if get_origin(kind) is dict else "text"
 
     def of(self, config: Config) -> Any:
         """Return its value."""
