@@ -36,7 +36,7 @@ from monitor.sources.live import Following, blocks_source, logs_source
 from monitor.sources.pending import Rules
 from monitor.sources.replay import CaptureSource
 from monitor.sources.session import Limits
-from monitor.start import Beginning, beginning, durable_slot
+from monitor.start import beginning, durable_slot
 from monitor.tasks import STOP_SIGNALS
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ if TYPE_CHECKING:
     from monitor.pipeline.protocols import Fetcher as Fetches
     from monitor.servers import Servers
     from monitor.sources.live import LiveSource, Tap
-    from monitor.sources.notices import Notice, Source
+    from monitor.sources.notices import Journaled, Notice, Source
+    from monitor.start import Beginning
     from monitor.store.store import Store
 
 log = structlog.get_logger(__name__)
@@ -81,7 +82,7 @@ def registry_of(config: Config) -> Registry:
 class Pipeline:
     """The stages between sources and stores, with their channels."""
 
-    wire: Channel[Notice]
+    wire: Channel[Notice | Journaled]
     durable: Channel[Durable]
     live: Channel[Fact] | None
     decoding: Decoding
@@ -115,7 +116,7 @@ def build(  # noqa: PLR0913 - the parts of a pipeline, all by keyword
     writer: Writer,
     *,
     pools: PoolMap,
-    resume: dict[str, int],
+    through: int | None,
     fetcher: Fetches | None,
     announcer: Announcer | None,
     everything: bool,
@@ -127,14 +128,15 @@ def build(  # noqa: PLR0913 - the parts of a pipeline, all by keyword
     Return stages that are ready to run.
 
     Args:
-        resume: How far each feed got before.
+        through: Slot up to which everything was told before; None: nothing was promised yet.
         left_out_through: Slot up to which what they missed since then is left out on purpose.
         everything: Store all pools, not only those of launched tokens.
         live: Whether what is decoded is announced (a replay is not).
     """
     ledger = Ledger()
     health = Health(ledger)
-    decoding = Decoding(registry, pools, Feeds(resume, left_out_through), Pending(), fetcher, ledger, health.subscribed)
+    feeds = Feeds(through, left_out_through)
+    decoding = Decoding(registry, pools, feeds, Pending(), fetcher, ledger, health.subscribed)
     writing = Writing(writer, None if everything else Gate(), ledger, batch_max_rows, health)
     return Pipeline(
         wire=Channel(WIRE_NOTICES, "wire"),
@@ -316,7 +318,7 @@ async def run(
                 registry,
                 store,
                 pools=PoolMap((await store.load_pools(config.store.known_pools)).values()),
-                resume=begun.resume,
+                through=begun.through,
                 left_out_through=begun.left_out_through,
                 fetcher=fetcher,
                 announcer=await stack.enter_async_context(announcer_of(config, servers)),
@@ -396,7 +398,7 @@ async def replay(
                 registry,
                 store,
                 pools=PoolMap((await store.load_pools(config.store.known_pools)).values()),
-                resume=Beginning(durable_slot(await store.progress())).resume,
+                through=durable_slot(await store.progress()),
                 fetcher=None,
                 announcer=None,
                 everything=config.pumpswap.pools == "all",

@@ -9,7 +9,6 @@ import msgspec
 
 from monitor.errors import ConfigError, RequestFailed
 from monitor.sources import rpc
-from monitor.sources.live import BLOCKS, LOGS
 from monitor.sources.since import slot_ago
 from monitor.store.batch import EVERY_PROGRAM
 
@@ -45,11 +44,6 @@ class Beginning:
 
     through: int | None = None
     left_out_through: int = -1
-
-    @property
-    def resume(self) -> dict[str, int]:
-        """Return where each feed goes on: any of them, since each one tells everything."""
-        return {} if self.through is None else dict.fromkeys((LOGS, BLOCKS), self.through)
 
 
 def durable_slot(progress: Iterable[Told]) -> int | None:

@@ -82,7 +82,7 @@ def pipeline(books: Any, announcer: Announcer | None = None) -> Pipeline:
         ALL,
         books,
         pools=PoolMap(),
-        resume={},
+        through=None,
         fetcher=None,
         announcer=announcer,
         everything=True,

@@ -51,7 +51,7 @@ async def begin(node: HttpNode, start: str, durable: int | None) -> Beginning:
 
 def holes(begun: Beginning, subscribed_at_slot: int, feed: str = "logs") -> list[tuple[int, int, str]]:
     """Return what is missing once a feed is subscribed."""
-    feeds = Feeds(begun.resume, begun.left_out_through)
+    feeds = Feeds(begun.through, begun.left_out_through)
     return [(hole.first_slot, hole.last_slot, hole.reason) for hole in feeds.up(feed, subscribed_at_slot)]
 
 
@@ -74,7 +74,7 @@ async def test_progress_goes_on_from_there(node: HttpNode, feed: str) -> None:
 async def test_now_says_what_it_leaves_out(node: HttpNode, durable: int | None, left_out: list[str]) -> None:
     """It is a hole on purpose; what is missed later is one as ever."""
     begun = await begin(node, "now", durable)
-    feeds = Feeds(begun.resume, begun.left_out_through)
+    feeds = Feeds(begun.through, begun.left_out_through)
     assert [hole.reason for hole in feeds.up("logs", 700)] == left_out
     feeds.down("logs")
     (later,) = feeds.up("logs", 820)
@@ -101,7 +101,7 @@ async def test_a_slot_ahead_of_the_node_is_refused(node: HttpNode) -> None:
     """It cannot be told when that will be, nor whether it is a slip of the pen."""
     with pytest.raises(ConfigError, match=rf"{HEAD + 1}.* {HEAD}"):
         await begin(node, f"slot {HEAD + 1}", None)
-    assert (await begin(node, f"slot {HEAD}", None)).resume["logs"] == HEAD - 1
+    assert (await begin(node, f"slot {HEAD}", None)).through == HEAD - 1
 
 
 async def test_a_node_that_does_not_answer_refuses_nothing(node: HttpNode) -> None:

@@ -80,7 +80,7 @@ async def follow(config: Config, registry: Registry, audience: Audience, tap: Ta
     async with opened(config, registry.followed, tap) as sources, asyncio.TaskGroup() as tasks:
         for source in sources:
             tasks.create_task(source.run(wire))
-        decoding = Decoding(registry, PoolMap(), Feeds({}), Pending(), sources.fetcher, Ledger(), asyncio.Event())
+        decoding = Decoding(registry, PoolMap(), Feeds(None), Pending(), sources.fetcher, Ledger(), asyncio.Event())
         count = 0
         while True:
             notice = await wire.get()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeGuard
 
 import msgspec
 
@@ -19,6 +20,7 @@ from decoders.core.types import (
     TxNotice,
 )
 from monitor.errors import Closed
+from monitor.pipeline.leads import Leads
 from monitor.pipeline.pending import key_of
 from monitor.pipeline.told import Told
 from monitor.sources.notices import (
@@ -29,13 +31,17 @@ from monitor.sources.notices import (
     FeedUp,
     FetchGaveUp,
     FinalSeen,
+    FrameLost,
     HoleFilled,
     HolePart,
+    Journaled,
+    PayloadSeen,
+    Restarted,
     SlotDoubted,
     SlotSeen,
     SlotSettled,
 )
-from monitor.store.batch import Done, Filled, FilledPart, Final, Hole, Progress, Resolved, Settled
+from monitor.store.batch import Done, Filled, FilledPart, Final, Hole, Late, Progress, Resolved, Settled
 
 if TYPE_CHECKING:
     from decoders.core.registry import Registry
@@ -48,11 +54,9 @@ if TYPE_CHECKING:
     from monitor.pipeline.pending import Pending, Waiting
     from monitor.pipeline.pools import PoolMap
     from monitor.pipeline.protocols import Fetcher
-    from monitor.sources.notices import (
-        Notice,
-    )
+    from monitor.sources.notices import Control, Notice
 
-Durable: TypeAlias = Fact | Progress | Hole | Filled | FilledPart | Settled | Resolved | Final | Done
+Durable: TypeAlias = Fact | Progress | Hole | Filled | FilledPart | Settled | Resolved | Final | Done | Late
 # Ready items do not suspend the stage: after so many, others get their turn.
 _FAIR = 64
 
@@ -67,7 +71,12 @@ class _Filling:
 
 @dataclass(slots=True)
 class Decoding:
-    """What the decode stage works with, and what it remembers between notices."""
+    """
+    What the decode stage works with, and what it remembers between notices.
+
+    `journal_id` None: nothing stands in a journal. `final_through` is the slot up to which what is stored was compared
+    with the finalized chain.
+    """
 
     registry: Registry
     pools: PoolMap
@@ -77,21 +86,62 @@ class Decoding:
     ledger: Ledger
     subscribed: asyncio.Event
     """Set once a feed's subscriptions stand."""
+    leads: Leads = field(default_factory=lambda: Leads(()))
+    journal_id: str | None = None
+    final_through: int = -1
     _filling: list[_Filling] = field(default_factory=list)
+    _seq: int | None = None
+    _done_seq: int = -1
 
-    def take(self, notice: Notice) -> list[Durable]:
+    def take(self, notice: Notice | Journaled) -> list[Durable]:
         """Return what a notice puts into the durable branch, in order."""
-        out = self._take(notice)
+        seq = None
+        if isinstance(notice, Journaled):
+            seq, notice = notice.seq, notice.notice
+        out = self._transaction(notice, seq) if isinstance(notice, TxNotice) else self._control(notice)
+        if seq is not None:
+            self._seq = seq
         return [*out, *self._filled()] if self._filling else out
 
-    def _take(self, notice: Notice) -> list[Durable]:
+    def done(self) -> Done | None:
+        """Return how far the journal is told, if that is further than was said before: below whatever waits."""
+        if self.journal_id is None or self._seq is None:
+            return None
+        oldest = self.pending.oldest_seq()
+        seq = self._seq if oldest is None else oldest - 1
+        if seq <= self._done_seq:
+            return None
+        self._done_seq = seq
+        return Done(journal_id=self.journal_id, seq=seq)
+
+    def _control(self, notice: Control) -> list[Durable]:
         match notice:
-            case TxNotice():
-                return self._transaction(notice)
+            case SlotSeen() | BlockSeen() | FeedUp() | FeedDown() | FrameLost() | Restarted():
+                return self._of_feed(notice)
+            case AccountSeen():
+                return self._account(notice)
+            case FetchGaveUp(signature=signature, reason=reason):
+                waiting = self.pending.close(signature)
+                self._stays_open(signature)
+                return [_hole(waiting[0].notice, reason)] if waiting else []
+            case HoleFilled():
+                self._filling.append(_Filling(notice, self._waiting_in(notice)))
+                return []
+            case FinalSeen(through=through):
+                self.final_through = max(self.final_through, through)
+                return [Final(through=through)]
+            case PayloadSeen():
+                return self._again(notice)
+            case _:
+                return _passed_on(notice)
+
+    def _of_feed(self, notice: Control) -> list[Durable]:
+        """Take in what a feed says of itself."""
+        match notice:
             case SlotSeen(root=root, feed=feed, complete_through=claim):
                 self.ledger.head_slot = max(self.ledger.head_slot, notice.slot)
                 through = root if claim is None else claim
-                return self._progress(self.feeds.told(feed, through, self.pending.oldest_slot()))
+                return _some(self.feeds.told(feed, through, self.pending.oldest_slot()))
             case BlockSeen(slot=slot):
                 self.ledger.head_slot = max(self.ledger.head_slot, slot)
                 return [*self.feeds.block(notice, self.pending.oldest_slot())]
@@ -100,21 +150,27 @@ class Decoding:
                 missed = self.feeds.up(feed, slot)
                 # The hole and this say all of what lies before: a feed that ends before it has told anything more is
                 # resumed from here, and not from nowhere.
-                return [*missed, Progress(feed=feed, slot=slot)]
+                return [*missed, *_some(self.feeds.progress(feed, self.pending.oldest_slot()))]
             case FeedDown(feed=feed):
-                self.feeds.down(feed)
-                return []
-            case AccountSeen():
-                return self._account(notice)
-            case FetchGaveUp(signature=signature, slot=slot, reason=reason):
-                waiting = self.pending.close(signature)
-                self._stays_open(signature)
-                return [_hole(waiting[0].notice, reason)] if waiting else []
-            case HoleFilled():
-                self._filling.append(_Filling(notice, self._waiting_in(notice)))
-                return []
+                return [*self.feeds.down(feed)]
+            case FrameLost(feed=feed, first_slot=first_slot, last_slot=last_slot, signature=signature):
+                reason = "frame_unreadable"
+                return [Hole(first_slot=first_slot, last_slot=last_slot, reason=reason, signature=signature, feed=feed)]
             case _:
-                return _passed_on(notice)
+                self.feeds.restarted()
+                return []
+
+    def _again(self, seen: PayloadSeen) -> list[Durable]:
+        """Tell what was kept of an event, if it can be read by now; what takes more than its bytes is a hole."""
+        decoded = self.registry.decode_payload(seen, self.pools)
+        if decoded.needs or decoded.partial:
+            hole = Hole(first_slot=seen.slot, last_slot=seen.slot, reason="redecode", signature=seen.signature)
+            return [hole, Resolved(by="hole", fault_id=seen.fault_id, tail_id=seen.tail_id)]
+        if not decoded.facts or any(isinstance(fact, Fault) for fact in decoded.facts):
+            return []
+        self.ledger.redecoded += 1
+        resolved = Resolved(by="redecode", fault_id=seen.fault_id, tail_id=seen.tail_id)
+        return [*self._tell(decoded.facts), resolved]
 
     def drain(self) -> list[Durable]:
         """Return what is left at the end: transactions that still wait become holes."""
@@ -123,7 +179,9 @@ class Decoding:
         for signature in left:
             self.pending.close(signature)
             self._stays_open(signature)
-        return [*(_hole(notice, "stopped_before_fetched") for notice in left.values()), *self._filled()]
+        holes = [_hole(notice, "stopped_before_fetched") for notice in left.values()]
+        progress = [item for feed in sorted(self.feeds.up_feeds) for item in _some(self.feeds.progress(feed, None))]
+        return [*holes, *self._filled(), *progress, *_some(self.done())]
 
     def _waiting_in(self, hole: HoleFilled) -> set[str]:
         notices = (waiting.notice for waiting in self.pending.all())
@@ -147,40 +205,36 @@ class Decoding:
         """A transaction that has a hole already would get no second one: that one is not filled."""
         self._filling = [filling for filling in self._filling if filling.notice.signature != signature]
 
-    def _progress(self, progress: Progress | None) -> list[Durable]:
-        return [] if progress is None else [progress]
-
-    def _transaction(self, notice: TxNotice) -> list[Durable]:
+    def _transaction(self, notice: TxNotice, seq: int | None) -> list[Durable]:
         ledger = self.ledger
-        ledger.received += 1
         if notice.failed:
-            ledger.failed += 1
+            ledger.took(notice, "failed")
             self._satisfied(notice)
             return []
         copies = [notice]
         if notice.invokes is not None and notice.signature in self.pending:
             copies = _as_heard(notice, self.pending.get(notice.signature))
             self._satisfied(notice)
-        out: list[Durable] = []
+        facts: list[Fact] = []
         relevant = False
         for copy in copies:
             decoded = self.registry.decode(copy, self.pools)
             ledger.foreign += decoded.foreign
             relevant = relevant or bool(decoded.facts or decoded.needs or decoded.partial)
-            self._wants(copy, decoded)
-            out += self._tell(decoded.facts)
+            self._wants(copy, decoded, seq)
+            facts += decoded.facts
+        ledger.took(notice, "decoded" if relevant else "irrelevant")
         if relevant:
-            ledger.decoded += 1
-        else:
-            ledger.irrelevant += 1
-        return out
+            self.leads.told(notice.feed, notice.signature, notice.slot, time.monotonic(), self.feeds.up_feeds)
+        is_late = bool(facts) and notice.slot <= self.final_through and notice.feed != HISTORY
+        return [Late(slot=notice.slot), *self._tell(facts)] if is_late else self._tell(facts)
 
     def _satisfied(self, notice: TxNotice) -> None:
         self.pending.close(notice.signature)
         if self.fetcher is not None:
             self.fetcher.satisfied(notice.signature)
 
-    def _wants(self, notice: TxNotice, decoded: Decoded) -> Waiting | None:
+    def _wants(self, notice: TxNotice, decoded: Decoded, seq: int | None) -> Waiting | None:
         """Keep a notice that is not told completely, and ask for what it lacks; None if it lacks nothing."""
         if not decoded.needs:
             return None
@@ -189,7 +243,7 @@ class Decoding:
         if self.fetcher is not None:
             for need in decoded.needs:
                 self.fetcher.want(need)
-        return self.pending.wait(notice, pools, whole=whole, told=[key_of(fact) for fact in decoded.facts])
+        return self.pending.wait(notice, pools, whole=whole, told=[key_of(fact) for fact in decoded.facts], seq=seq)
 
     def _account(self, account: AccountSeen) -> list[Durable]:
         """Learn a pool that was asked for, and decode again what waited for it."""
@@ -206,11 +260,12 @@ class Decoding:
             self.pending.done(waiting)
             decoded = self.registry.decode(waiting.notice, self.pools)
             fresh = [fact for fact in decoded.facts if key_of(fact) not in waiting.told]
-            again = self._wants(waiting.notice, decoded)
+            again = self._wants(waiting.notice, decoded, waiting.seq)
             if again is not None:
                 again.whole = again.whole or waiting.whole
             elif waiting.whole:
-                self.pending.wait(waiting.notice, (), whole=True, told=[key_of(fact) for fact in decoded.facts])
+                told = [key_of(fact) for fact in decoded.facts]
+                self.pending.wait(waiting.notice, (), whole=True, told=told, seq=waiting.seq)
             out += self._tell(fresh)
         return out
 
@@ -226,7 +281,11 @@ class Decoding:
         return [*facts]
 
 
-def _passed_on(notice: Notice) -> list[Durable]:
+def _some(item: Progress | Done | None) -> list[Durable]:
+    return [] if item is None else [item]
+
+
+def _passed_on(notice: Control) -> list[Durable]:
     """Return what a notice puts into the durable branch that changes nothing here."""
     match notice:
         case HolePart(hole_id=hole_id, through=through):
@@ -235,8 +294,6 @@ def _passed_on(notice: Notice) -> list[Durable]:
             return [Settled(slot=slot, signatures=signatures)]
         case SlotDoubted(slot=slot, reason=reason):
             return [Hole(first_slot=slot, last_slot=slot, reason=reason)]
-        case FinalSeen(through=through):
-            return [Final(through=through)]
         case _:
             return []
 
@@ -266,29 +323,29 @@ def _hole(notice: TxNotice, reason: str) -> Hole:
     )
 
 
-async def decode(wire: Channel[Notice], durable: Channel[Durable], live: Channel[Fact] | None, state: Decoding) -> None:
+async def decode(
+    wire: Channel[Notice | Journaled], durable: Channel[Durable], live: Channel[Fact] | None, state: Decoding
+) -> None:
     """
     Run until `wire` is closed and empty, then close both outputs.
 
     What fills holes is not announced: those who watch would take the past for news, and miss news for it. Nor is what
-    was announced before, and is told again by a whole copy.
+    an earlier life of the daemon heard, nor what was announced before and is told again by a whole copy.
     """
     done = 0
     announced = Told()
     try:
         while True:
             notice = await wire.get()
-            is_past = isinstance(notice, TxNotice) and notice.feed == HISTORY
+            is_news = live is not None and _is_news(notice)
             for item in state.take(notice):
-                if (
-                    live is not None
-                    and not is_past
-                    and isinstance(item, (Launch, Trade, CurveComplete, Graduation))
-                    and announced.is_new(item)
-                ):
+                if is_news and live is not None and _is_announced(item) and announced.is_new(item):
                     live.offer(item)
                 await durable.put(item)
             done += 1
+            if done % _FAIR == 0 or not len(wire):
+                for item in _some(state.done()):
+                    await durable.put(item)
             if done % _FAIR == 0:
                 await asyncio.sleep(0)
     except Closed:
@@ -298,6 +355,18 @@ async def decode(wire: Channel[Notice], durable: Channel[Durable], live: Channel
         durable.close()
         if live is not None:
             live.close()
+
+
+def _is_news(notice: Notice | Journaled) -> bool:
+    if isinstance(notice, Journaled):
+        return not notice.is_replayed and _is_news(notice.notice)
+    if isinstance(notice, TxNotice):
+        return notice.feed != HISTORY
+    return not isinstance(notice, PayloadSeen)
+
+
+def _is_announced(item: Durable) -> TypeGuard[Fact]:
+    return isinstance(item, (Launch, Trade, CurveComplete, Graduation))
 
 
 __all__ = ["Decoding", "Durable", "Fault", "decode"]

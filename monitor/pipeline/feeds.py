@@ -1,4 +1,4 @@
-"""How far each feed is, and what it did not tell (pure)."""
+"""How far the feeds are together, how far each of them, and what none of them told (pure)."""
 
 from __future__ import annotations
 
@@ -17,82 +17,132 @@ _LONGEST_BRANCH_SLOTS = 512
 @dataclass(slots=True)
 class _Feed:
     """
-    `claimed` is the highest slot that progress may stand at; progress waits below what is pending.
+    One feed: while it is `up` it has told all that landed behind `since`, up to and including `claim`.
 
-    Everything through `told` was told or is in a hole. `last` is the newest block of this connection.
+    `shown` is the last progress that was put out. `last` is the newest block of this connection; everything through
+    `told` was told by blocks or is in a hole.
     """
 
-    claimed: int | None
+    up: bool = False
+    since: int = -1
+    claim: int = -1
+    shown: int = -1
     told: int = -1
     last: int | None = None
-    up: bool = False
 
 
 class Feeds:
     """
     Turns what sources say of themselves into progress and holes.
 
-    What lies between a feed's progress and the slot of its next subscription was missed, and is a hole. So is what a
-    feed of blocks leaves out while it is up: each block names its parent, and slots were skipped only where that is the
-    block told before.
+    All that lies at or below the `frontier` was told by some feed, or is a hole. It moves on with each feed that was up
+    without a break since the frontier: several feeds stand in for each other. What lies between it and the next
+    subscription, while no other feed covers that, was missed. So is what a feed of blocks leaves out while it is up:
+    each block names its parent, and slots were skipped only where that is the block told before.
     """
 
-    def __init__(self, resume: dict[str, int], left_out_through: int = -1) -> None:
+    def __init__(self, through: int | None, left_out_through: int = -1) -> None:
         """
-        Begin with the slot up to which each feed told everything (absent: from its first subscription).
+        Begin with the slot `through` which everything was told before (None: nothing was promised yet).
 
         What is missing up to slot `left_out_through` is left out on purpose.
         """
+        self.frontier = through
         self._left_out_through = left_out_through
-        self._feeds = {name: _Feed(slot) for name, slot in resume.items()}
+        self._feeds: dict[str, _Feed] = {}
 
-    def up(self, feed: str, slot: int) -> list[Hole]:
+    @property
+    def up_feeds(self) -> frozenset[str]:
+        """Return the feeds whose subscriptions stand."""
+        return frozenset(name for name, feed in self._feeds.items() if feed.up)
+
+    def claims(self) -> dict[str, int]:
+        """Return how far each feed is by its own word; for metrics."""
+        return {name: feed.claim for name, feed in self._feeds.items()}
+
+    def up(self, name: str, slot: int) -> list[Hole]:
         """Take note of a subscription made at `slot`; return what was missed before it."""
-        state = self._feeds.setdefault(feed, _Feed(None))
-        state.up, state.last = True, None
+        feed = self._feed(name)
+        feed.up, feed.last, feed.since, feed.claim = True, None, slot, slot
         left_out_through, self._left_out_through = self._left_out_through, -1  # it is said of the start alone
-        if state.claimed is None:
+        if self.frontier is None:
             # The slot of the subscription itself may be half told: it belongs to the hole, and to nothing without one.
-            state.claimed, state.told = slot, slot - 1
+            self.frontier = feed.since = feed.claim = feed.told = slot - 1
             return []
-        begun, wanted = state.claimed + 1, max(state.claimed, min(left_out_through, slot)) + 1
-        state.claimed = state.told = max(state.claimed, slot)
-        return _holes(feed, (begun, wanted - 1, SKIPPED_BY_START), (wanted, slot, "feed_away"))
+        feed.told, feed.shown = max(self.frontier, slot), max(self.frontier, feed.shown)
+        left_out = min(left_out_through, slot)
+        skipped = _holes(name, (self.frontier + 1, left_out, SKIPPED_BY_START))
+        self.frontier = max(self.frontier, left_out)
+        return [*skipped, *self._advance()]
 
-    def down(self, feed: str) -> None:
-        """Take note that the feed's connection is gone."""
-        self._feeds.setdefault(feed, _Feed(None)).up = False
+    def down(self, name: str) -> list[Hole]:
+        """Take note that a feed's connection is gone; return what is missed by that: others may cover less."""
+        self._feed(name).up = False
+        return self._advance()
 
-    def told(self, feed: str, slot: int, oldest_pending: int | None, block_time: int | None = None) -> Progress | None:
-        """Return how far `feed` is now that it told everything through `slot`; None if no further than before."""
-        state = self._feeds.get(feed)
-        if state is None or not state.up or state.claimed is None:
+    def restarted(self) -> None:
+        """Take note that every connection is gone, and that nothing is known of what happens meanwhile."""
+        for feed in self._feeds.values():
+            feed.up = False
+
+    def told(self, name: str, slot: int, oldest_pending: int | None, block_time: int | None = None) -> Progress | None:
+        """Return how far `name` is now that it told everything through `slot`; None if no further than before."""
+        feed = self._feeds.get(name)
+        if feed is None or not feed.up:
             return None
+        feed.claim = max(feed.claim, slot)
+        self._advance()
+        return self.progress(name, oldest_pending, block_time)
+
+    def progress(self, name: str, oldest_pending: int | None, block_time: int | None = None) -> Progress | None:
+        """Return how far a feed is, if that is further than was said before: below the frontier and what waits."""
+        feed = self._feeds.get(name)
+        if feed is None or self.frontier is None:
+            return None
+        slot = min(feed.claim, self.frontier)
         if oldest_pending is not None:
             slot = min(slot, oldest_pending - 1)
-        if slot <= state.claimed:
+        if slot <= feed.shown:
             return None
-        state.claimed = slot
-        return Progress(feed=feed, slot=slot, block_time=block_time)
+        feed.shown = slot
+        return Progress(feed=name, slot=slot, block_time=block_time)
 
     def block(self, block: BlockSeen, oldest_pending: int | None) -> list[Hole | Progress]:
         """Return what was missed before a block or of it, then how far its feed is."""
-        state = self._feeds.get(block.feed)
-        if state is None or not state.up:
+        feed = self._feeds.get(block.feed)
+        if feed is None or not feed.up:
             return []
-        out: list[Hole | Progress] = [*_missed(state, block)]
-        state.last = block.slot if state.last is None else max(state.last, block.slot)
-        state.told = max(state.told, block.slot)
+        out: list[Hole | Progress] = [*_missed(feed, block)]
+        feed.last = block.slot if feed.last is None else max(feed.last, block.slot)
+        feed.told = max(feed.told, block.slot)
         progress = self.told(block.feed, block.slot, oldest_pending, block.block_time)
         return out if progress is None else [*out, progress]
 
+    def _feed(self, name: str) -> _Feed:
+        return self._feeds.setdefault(name, _Feed())
 
-def _missed(state: _Feed, block: BlockSeen) -> list[Hole]:
+    def _advance(self) -> list[Hole]:
+        """Move the frontier on, over what feeds told and over what none of those that are up did: that is missed."""
+        holes: list[Hole] = []
+        up = {name: feed for name, feed in self._feeds.items() if feed.up}
+        while up and self.frontier is not None:
+            frontier = max([self.frontier, *(feed.claim for feed in up.values() if feed.since <= self.frontier)])
+            if frontier == self.frontier:
+                if any(feed.since <= frontier for feed in up.values()):
+                    break
+                name, feed = min(up.items(), key=lambda item: item[1].since)
+                holes += _holes(name, (frontier + 1, feed.since, "feed_away"))
+                frontier = feed.since
+            self.frontier = frontier
+        return holes
+
+
+def _missed(feed: _Feed, block: BlockSeen) -> list[Hole]:
     """Return the slots that a block shows to be missing: those behind the last one, and its own."""
     ranges: list[tuple[int, int, str]] = []
-    if state.last is not None and block.slot > state.told and block.parent_slot != state.last:
-        first_slot = state.told + 1
-        if block.parent_slot < state.last:  # another branch: nothing of it is known to be told from there on
+    if feed.last is not None and block.slot > feed.told and block.parent_slot != feed.last:
+        first_slot = feed.told + 1
+        if block.parent_slot < feed.last:  # another branch: nothing of it is known to be told from there on
             first_slot = max(block.parent_slot, first_slot - _LONGEST_BRANCH_SLOTS)
         ranges.append((first_slot, block.slot - 1, "parent_not_told"))
     if block.unreadable:

@@ -21,12 +21,17 @@ def key_of(fact: Fact) -> Key:
 
 @dataclass(slots=True)
 class Waiting:
-    """One transaction: its copy at hand, pools that would complete it, whether a whole copy is wanted, facts told."""
+    """
+    One transaction: its copy at hand, pools that would complete it, whether a whole copy is wanted, facts told.
+
+    `seq` is the copy's number in the journal; None: it does not stand there.
+    """
 
     notice: TxNotice
     pools: set[str] = field(default_factory=set)
     whole: bool = False
     told: set[Key] = field(default_factory=set)
+    seq: int | None = None
 
 
 class Pending:
@@ -35,6 +40,7 @@ class Pending:
     def __init__(self) -> None:
         self._waiting: dict[str, dict[str | None, Waiting]] = {}
         self._by_pool: dict[str, dict[tuple[str, str | None], None]] = {}
+        self._seqs: dict[int, None] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -46,10 +52,20 @@ class Pending:
         """Return what waits of a transaction."""
         return list(self._waiting.get(signature, {}).values())
 
-    def wait(self, notice: TxNotice, pools: Iterable[str], *, whole: bool, told: Iterable[Key]) -> Waiting:
-        """Keep a notice until its pools are known or a whole copy comes; it replaces an earlier copy of its kind."""
-        self._drop(notice.signature, notice.program)
-        waiting = Waiting(notice, set(pools), whole, set(told))
+    def wait(
+        self, notice: TxNotice, pools: Iterable[str], *, whole: bool, told: Iterable[Key], seq: int | None = None
+    ) -> Waiting:
+        """
+        Keep a notice until its pools are known or a whole copy comes; it replaces an earlier copy of its kind.
+
+        The journal keeps what it told under `seq`, or under the number of the copy that it replaces.
+        """
+        replaced = self._drop(notice.signature, notice.program)
+        if replaced is not None and replaced.seq is not None:
+            seq = replaced.seq
+        waiting = Waiting(notice, set(pools), whole, set(told), seq)
+        if seq is not None:
+            self._seqs[seq] = None
         self._waiting.setdefault(notice.signature, {})[notice.program] = waiting
         for pool in waiting.pools:
             self._by_pool.setdefault(pool, {})[notice.signature, notice.program] = None
@@ -79,7 +95,11 @@ class Pending:
         """Return the lowest slot in which something waits; None if nothing does."""
         return min((waiting.notice.slot for waiting in self.all()), default=None)
 
-    def _drop(self, signature: str, program: str | None) -> None:
+    def oldest_seq(self) -> int | None:
+        """Return the lowest number in the journal of what waits; None if nothing there does."""
+        return min(self._seqs, default=None)
+
+    def _drop(self, signature: str, program: str | None) -> Waiting | None:
         kinds = self._waiting.get(signature, {})
         waiting = kinds.pop(program, None)
         if not kinds:
@@ -89,3 +109,6 @@ class Pending:
             left.pop((signature, program), None)
             if not left:
                 self._by_pool.pop(pool, None)
+        if waiting is not None and waiting.seq is not None:
+            self._seqs.pop(waiting.seq, None)
+        return waiting

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from decoders.core.types import Fact
 from monitor.errors import Closed, StoreUnavailable
-from monitor.store.batch import Batch, Filled, Hole, Progress
+from monitor.store.batch import Batch, Done, Filled, FilledPart, Final, Hole, Late, Progress, Resolved, Settled
 from monitor.tasks import retry
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from monitor.channel import Channel
     from monitor.pipeline.decode import Durable
     from monitor.pipeline.gate import Gate
     from monitor.pipeline.ledger import Ledger
     from monitor.pipeline.protocols import Writer
     from monitor.store.batch import Written
+
+
+T = TypeVar("T")
 
 
 class Watcher(Protocol):
@@ -32,13 +38,18 @@ class Watcher(Protocol):
 
 @dataclass(slots=True)
 class Writing:
-    """What the write stage works with. `gate` None: everything is stored."""
+    """
+    What the write stage works with. `gate` None: everything is stored.
+
+    `in_hand` are the facts by venue that left the channel and are not settled yet.
+    """
 
     writer: Writer
     gate: Gate | None
     ledger: Ledger
     batch_max_rows: int
     watcher: Watcher
+    in_hand: Counter[str] = field(default_factory=Counter)
 
 
 async def write(durable: Channel[Durable], state: Writing) -> None:
@@ -58,22 +69,40 @@ async def write(durable: Channel[Durable], state: Writing) -> None:
 
 async def _commit(items: list[Durable], state: Writing) -> None:
     facts = [item for item in items if isinstance(item, Fact)]
+    state.in_hand = Counter(fact.venue for fact in facts)
     if state.gate is not None:
         facts = await _admit(facts, state.gate, state)
-    batch = Batch(
-        facts=facts,
-        progress=_latest([item for item in items if isinstance(item, Progress)]),
-        holes=[item for item in items if isinstance(item, Hole)],
-        filled=[item for item in items if isinstance(item, Filled)],
-    )
-    if not (batch.facts or batch.progress or batch.holes or batch.filled):
+    words = [item for item in items if not isinstance(item, (Fact, Late))]
+    if not (facts or words):
         return
+    batch = _batch(facts, words, frozenset(item.slot for item in items if isinstance(item, Late)))
     began = time.perf_counter()
     written = await retry(
         lambda: state.writer.write(batch), what="commit", transient=(StoreUnavailable,), trouble=state.watcher.trouble
     )
     state.ledger.wrote(written)
+    state.in_hand.clear()
     state.watcher.committed(batch, written, time.perf_counter() - began)
+
+
+def _batch(facts: list[Fact], items: Sequence[Durable], late: frozenset[int]) -> Batch:
+    """Return what is committed together. Of several that say how far something is, the last one counts."""
+    return Batch(
+        facts=facts,
+        progress=_latest(_of(Progress, items)),
+        holes=_of(Hole, items),
+        filled=_of(Filled, items),
+        parts=_of(FilledPart, items),
+        settled=_of(Settled, items),
+        resolved=_of(Resolved, items),
+        final=max(_of(Final, items), key=lambda final: final.through, default=None),
+        done=max(_of(Done, items), key=lambda done: done.seq, default=None),
+        late=late,
+    )
+
+
+def _of(kind: type[T], items: Sequence[Durable]) -> list[T]:
+    return [item for item in items if isinstance(item, kind)]
 
 
 async def _admit(facts: list[Fact], gate: Gate, state: Writing) -> list[Fact]:
@@ -87,8 +116,8 @@ async def _admit(facts: list[Fact], gate: Gate, state: Writing) -> list[Fact]:
         )
         gate.answer(asked, known)
     kept, filtered = gate.admit(facts)
-    for fact in filtered:
-        state.ledger.filtered[fact.venue] += 1
+    state.ledger.filtered_out(filtered)
+    state.in_hand.subtract(fact.venue for fact in filtered)
     return kept
 
 

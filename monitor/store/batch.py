@@ -88,6 +88,12 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     tail_id: int | None = None
 
 
+class Late(msgspec.Struct, frozen=True, kw_only=True):
+    """A feed told facts of `slot` after that slot was final."""
+
+    slot: int
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """

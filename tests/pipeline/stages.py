@@ -107,9 +107,9 @@ class Watching:
         self.reasons.append(reason)
 
 
-def decoding(fetcher: Wishes | None = None, resume: dict[str, int] | None = None) -> Decoding:
+def decoding(fetcher: Wishes | None = None, resume: int | None = None) -> Decoding:
     """Return a decode stage with every decoder, in which nothing happened yet."""
-    return Decoding(ALL, PoolMap(), Feeds(resume or {}), Pending(), fetcher, Ledger(), asyncio.Event())
+    return Decoding(ALL, PoolMap(), Feeds(resume), Pending(), fetcher, Ledger(), asyncio.Event())
 
 
 def as_told(whole: TxNotice, arrival: int = 1, feed: str = "logs") -> TxNotice:

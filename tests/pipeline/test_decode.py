@@ -175,7 +175,7 @@ async def test_a_recorded_launch_waits_for_its_whole_copy() -> None:
     """
     whole = mainnet_copy("launchlab_initialize_token2022_buy.json")
     wishes = Wishes()
-    stage = decoding(wishes, {"logs": whole.slot - 10})
+    stage = decoding(wishes, whole.slot - 10)
     take(stage, FeedUp("logs", whole.slot - 5))
     assert take(stage, as_told(whole, arrival=7)) == []
     assert {need.reason for need in wishes.wanted} >= {"accounts"}
@@ -222,7 +222,7 @@ async def test_one_subscription_waits_for_nobody() -> None:
     """A feed that is not subscribed claims nothing; two feeds are told apart."""
     stage = decoding(Wishes())
     assert take(stage, SlotSeen(9, 8, 5, "other")) == []
-    assert take(stage, FeedUp("logs", 5)) == [Progress(feed="logs", slot=5)]
+    assert take(stage, FeedUp("logs", 5)) == [Progress(feed="logs", slot=4)]
     assert stage.subscribed.is_set()
     assert take(stage, SlotSeen(9, 8, 7, "other"), slots(7)) == [Progress(feed="logs", slot=7)]
     assert take(stage, FeedDown("logs", "gone"), slots(9)) == []
@@ -436,7 +436,7 @@ async def test_a_closed_wire_is_read_dry() -> None:
     """All that waited is told, what still lacks something is a hole at the very end, and both outputs are closed."""
     given = [FeedUp("logs", 90), logged(pool_sell(), signature="a"), logged(curve_buy(), signature="b"), slots(120)]
     durable, live, _ = await run(given)
-    assert [type(item).__name__ for item in durable] == ["Progress", "Trade", "Progress", "Hole"]
+    assert [type(item).__name__ for item in durable] == ["Progress", "Trade", "Progress", "Hole", "Progress"]
     assert [cast("Trade", item).signature for item in live] == ["b"]
 
 
@@ -536,7 +536,7 @@ async def test_faults_and_surplus_bytes_are_counted() -> None:
     stage = decoding()
     (fault,) = facts_of(take(stage, logged(odd)))
     assert fault.kind == "fault"
-    assert stage.ledger.faults == {("pumpfun", "undecodable"): 1}
+    assert stage.ledger.faults == {("pumpfun", "unknown_discriminator"): 1}
     event = curve_buy().inside[0]
     assert isinstance(event, Event)
     longer = Call(PUMP.address, b"", (), (Event(event.data + b"\1\2\3", "log"),))
