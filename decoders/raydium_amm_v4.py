@@ -34,6 +34,7 @@ def pad(idl: Idl) -> Pad:
             "SwapBaseOutLog": ("deduct_in", _swap(idl.events["SwapBaseOutLog"], "deduct_in", "amount_out")),
         },
         signatures_only=True,
+        lines_only=True,
         ray_log=True,
         sized_accounts={AMM_INFO_BYTES: _account},
     )

@@ -29,6 +29,7 @@ def pad(idl: Idl) -> Pad:
         instructions={name: _created(idl.instructions[name]) for name in ("initialize", "initialize_with_permission")},
         accounts={"PoolState": _account(idl.accounts["PoolState"])},
         signatures_only=True,
+        lines_only=True,
     )
 
 

@@ -45,8 +45,9 @@ class LogWalk(msgspec.Struct, frozen=True, gc=False):
     """
     What log lines hold: events, the program invoked at each position ("" if not followed), and foreign lines.
 
-    `truncated`: the lines were cut. `failed`: a call failed, with which the whole transaction does, whatever its source
-    says of it (no program can catch the failure of one that it called).
+    `truncated`: the lines were cut, while the calls at the positions `unfinished` ran. `failed`: a call failed, with
+    which the whole transaction does, whatever its source says of it (no program can catch the failure of one that it
+    called).
     """
 
     emitted: list[Emitted]
@@ -54,6 +55,19 @@ class LogWalk(msgspec.Struct, frozen=True, gc=False):
     foreign: int
     truncated: bool = False
     failed: bool = False
+    unfinished: tuple[int, ...] = ()
+
+    def numbered(self) -> list[Emitted]:
+        """
+        Return the events whose number among their kind is certain.
+
+        Events are counted in the order of their instructions: where the lines were cut, an unfinished call may yet emit
+        one that comes before those of the calls inside it.
+        """
+        if not self.unfinished:
+            return self.emitted
+        first = {self.calls[position]: position for position in reversed(self.unfinished)}
+        return [event for event in self.emitted if event.position <= first.get(event.program, event.position)]
 
 
 class LogWalker:
@@ -104,7 +118,7 @@ class LogWalker:
                         self._remember(line, _NOTHING)
                     continue
                 if line == "Log truncated":
-                    return LogWalk(emitted, calls, foreign, truncated=True)
+                    return LogWalk(emitted, calls, foreign, truncated=True, unfinished=tuple(stack))
                 frame = self._read_frame(line)
             if frame is left:
                 if stack:

@@ -86,8 +86,8 @@ class Pad(msgspec.Struct, frozen=True):
     One program, ready to decode.
 
     `signatures_only`: its log lines do not carry what a fact needs, so that each of its transactions is wanted whole.
-    `ray_log`: it speaks by `ray_log:` lines. Rules are keyed by discriminator, of which an event's has `head_bytes`;
-    `sized_accounts` are told by their size.
+    `lines_only`: no self-CPI calls carry its events. `ray_log`: it speaks by `ray_log:` lines. Rules are keyed by
+    discriminator, of which an event's has `head_bytes`; `sized_accounts` are told by their size.
     """
 
     name: str
@@ -100,6 +100,7 @@ class Pad(msgspec.Struct, frozen=True):
     sized_accounts: dict[int, ReadBytes] = {}
     signatures_only: bool = False
     ray_log: bool = False
+    lines_only: bool = False
     head_bytes: int = 8
 
 
@@ -114,6 +115,7 @@ def build(  # noqa: PLR0913 - a table of rules, all but two by keyword
     sized_accounts: dict[int, ReadBytes] | None = None,
     signatures_only: bool = False,
     ray_log: bool = False,
+    lines_only: bool = False,
 ) -> Pad:
     """
     Join a program's IDL with the rules of its decoder.
@@ -150,6 +152,7 @@ def build(  # noqa: PLR0913 - a table of rules, all but two by keyword
         sized_accounts=sized_accounts or {},
         signatures_only=signatures_only,
         ray_log=ray_log,
+        lines_only=lines_only,
         head_bytes=1 if ray_log else 8,
     )
 

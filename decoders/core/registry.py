@@ -112,12 +112,14 @@ class Registry:
         if notice.invokes is None:
             if walk.failed:
                 return _NOTHING
-            said.events(_told(walk.emitted, notice.program))
+            said.events(_told(walk.numbered(), notice.program))
             if walk.truncated or (self._is_whole(notice.program) and not self.whole.isdisjoint(walk.calls)):
                 said.wants(walk)
         else:
             said.events(_merged(notice, walk))
             said.instructions(notice)
+            if walk.truncated or notice.logs is None:
+                said.unheard(walk)
         return Decoded(said.facts, said.partial, said.needs, walk.foreign)
 
     def _at(self, slot: int) -> Mapping[str, Pad]:
@@ -190,10 +192,11 @@ def _merged(notice: TxNotice, walk: carriers.LogWalk) -> list[Emitted]:
     emitted = carriers.from_invokes(invokes)
     by_cpi = {(event.program, _discriminator(event)) for event in emitted}
     places: dict[int, Invoke] = {}
-    for program in {event.program for event in walk.emitted}:
+    logged = walk.numbered()
+    for program in {event.program for event in logged}:
         positions = [position for position, called in enumerate(walk.calls) if called == program]
         places.update(zip(positions, [i for i in invokes if i.program == program], strict=False))
-    for event in walk.emitted:
+    for event in logged:
         if (event.program, _discriminator(event)) in by_cpi:
             continue
         emitter = places.get(event.position)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Protocol
 
 from decoders.core import carriers
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from decoders.core.types import Fact, PoolInfo, TxNotice
 
 NO_BASE64 = "no_base64"
+UNHEARD = "unheard"
 # Chain time is seconds since 1970; 2020 is before Solana, 2106 is where u32 seconds end.
 _TIMES = range(1_577_836_800, 1 << 32)
 
@@ -154,6 +156,26 @@ class Said:
                 self._fault(pad, found, str(error), invoke.data, name, nth)
                 continue
             self._take(said)
+        self._sort(before)
+
+    def unheard(self, walk: carriers.LogWalk) -> None:
+        """
+        Make a fault of each program that speaks by log lines alone, and did so where this whole copy has none.
+
+        Agave writes 10,000 bytes of log a transaction (anchor#1613): what stood behind them is nowhere to be had.
+        """
+        before = len(self.facts)
+        heard = Counter(program for at, program in enumerate(walk.calls) if at not in walk.unfinished)
+        for invoke in self.notice.invokes or ():
+            heard[invoke.program] -= 1
+            pad = self.programs.get(invoke.program)
+            if heard[invoke.program] == -1 and pad and pad.lines_only and self.notice.program in (None, pad.program):
+                cut = carriers.Emitted(pad.program, b"", invoke.position)
+                self._fault(pad, cut, "the log is cut, or missing", b"", UNHEARD, 0)
+        self._sort(before)
+
+    def _sort(self, before: int) -> None:
+        """Bring facts that were found after others into the order of their instructions."""
         if len(self.facts) > before:
             self.facts.sort(key=lambda fact: fact.position)
 

@@ -135,7 +135,7 @@ def test_forged_frames(text: str) -> None:
 def test_truncated() -> None:
     """After `Log truncated` nothing is read: the stack is not to be trusted."""
     found = walk(f"Program {PAD} invoke [1]", "Log truncated", f"Program data: {HELLO}")
-    assert found == LogWalk([], [PAD], 0, True)
+    assert found == LogWalk([], [PAD], 0, True, unfinished=(0,))
 
 
 @pytest.mark.parametrize("text", ["!", "aGVsbG8", "aGVs bG8=", "aGVsbG8=\n", "=", "é"])

@@ -123,6 +123,44 @@ def test_truncated_logs_of_a_whole_copy() -> None:
     assert len(facts(*CALLS, truncate_after=2)) == 5
 
 
+def test_numbers_beyond_the_cut() -> None:
+    """Of cut lines an event counts only if no unfinished call can emit one that comes before it."""
+    outer = Call(PUMP.address, b"outer", (), (buy(key(1), 1), Call(SWAP.address, b""), bought(key(2), 2)))
+    calls = buy(key(3), 3), outer, buy(key(4), 4)
+    whole = {said(fact, "base_amount", "nth", "position") for fact in facts(*calls, carriers="log")}
+    lines = notice(*calls, carriers="log").logs or []
+    told = []
+    for cut in range(len(lines) + 1):
+        found = {
+            said(fact, "base_amount", "nth", "position")
+            for fact in ALL.decode(notice(*calls, carriers="log", truncate_after=cut), {}).facts
+        }
+        assert found <= whole
+        told.append(len(found))
+    assert sorted(set(told)) == [0, 1, 2, 3, 4]
+    assert told == sorted(told)
+
+
+@pytest.mark.parametrize("name", ["raydium_cpmm", "raydium_amm_v4"])
+@pytest.mark.parametrize(("cut", "heard", "lost_at"), [(None, 0, 0), (0, 0, 0), (1, 0, 0), (5, 1, 1), (6, 2, 1)])
+def test_a_whole_copy_without_its_lines(name: str, cut: int | None, heard: int, lost_at: int) -> None:
+    """What programs say by lines alone, and the log lacks, is known to be missing, once each."""
+    raw = RAW[name]
+    event = Event(b"?" * 9, "ray" if name == "raydium_amm_v4" else "log")
+    calls = [Call(raw.address, b"\x09" * 8, (), (event,)) for _ in range(3)]
+    whole = notice(*calls, buy(key(1), 1), truncate_after=cut)
+    if cut is None:
+        whole = msgspec.structs.replace(whole, logs=None)
+    decoded = ALL.decode(whole, {})
+    assert [fact.position for fact in decoded.facts if fact.event == "unheard"] == [lost_at]
+    assert [fact.position for fact in decoded.facts if fact.kind == "trade"] == [3]
+    assert len([fact for fact in decoded.facts if fact.event.startswith("3f")]) == heard
+    assert [fact.position for fact in decoded.facts] == sorted(fact.position for fact in decoded.facts)
+    for program, count in ((raw.address, 1), (PUMP.address, 0)):
+        copy = ALL.decode(msgspec.structs.replace(whole, program=program), {})
+        assert len([fact for fact in copy.facts if fact.event == "unheard"]) == count
+
+
 def test_foreign_lines_are_counted() -> None:
     """Lines of programs that nobody follows are counted, even if they carry our events' bytes."""
     forged = Call(ROUTER, b"", (), (Event(bought(key(1), 1).data, "log"), buy(key(2), 2)))
