@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from simulator.faults.faults import Faults
     from simulator.ledger import Ledger
     from simulator.mix import Mix
-    from simulator.node.faults import Faults
 
 _BREATH = 25  # transactions between two yields to the event loop
 _EPOCH = 1_780_000_000  # slots of a served simulator count from here, so that a later start is ahead of an earlier one

@@ -47,6 +47,11 @@ def missing_in_storage(slot: int) -> RpcError:
     return RpcError(-32009, f"Slot {slot} was skipped, or missing in long-term storage")
 
 
+def status_not_available(slot: int) -> RpcError:
+    """Return the error for a block whose transactions' statuses the node has not stored yet."""
+    return RpcError(-32014, f"Block status not yet available for slot {slot}")
+
+
 def version_not_supported(version: int) -> RpcError:
     """Return the error for a transaction newer than the caller says it can read."""
     return RpcError(

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from simulator.faults.requests import Answer
 from simulator.node.jsonrpc import answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from simulator.faults.faults import Faults
 
 _MAX_BODY_BYTES = 50 * 1024
 _MAX_HEAD_BYTES = 16 * 1024
@@ -19,14 +22,17 @@ _REASONS = {
     405: "Method Not Allowed",
     413: "Payload Too Large",
     429: "Too Many Requests",
+    500: "Internal Server Error",
+    502: "Bad Gateway",
 }
 
 
 class HttpServer:
     """Serves one JSON-RPC endpoint on a loopback port."""
 
-    def __init__(self, call: Callable[[str, list[Any]], Any]) -> None:
+    def __init__(self, call: Callable[[str, list[Any]], Any], faults: Faults) -> None:
         self._call = call
+        self._faults = faults
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
         self.requests = 0
@@ -43,6 +49,7 @@ class HttpServer:
             self._server.close()
             self.drop_all()
             await self._server.wait_closed()
+            self._server = None
 
     def drop_all(self) -> None:
         """Cut every connection now, without a goodbye."""
@@ -68,21 +75,31 @@ class HttpServer:
         length = headers.get("content-length", "")
         keep = headers.get("connection", "").lower() != "close"
         if method != "POST":
-            self._write(writer, 405, b"Used HTTP Method is not allowed. POST or OPTIONS is required\n", keep=False)
-            return False
+            refused = Answer(405, (), b"Used HTTP Method is not allowed. POST or OPTIONS is required\n")
+            return self._write(writer, refused, keep=False)
         if not length.isdigit() or int(length) > _MAX_BODY_BYTES:
-            self._write(writer, 413 if length.isdigit() else 400, b"", keep=False)
-            return False
+            return self._write(writer, Answer(413 if length.isdigit() else 400), keep=False)
         body = await reader.readexactly(int(length))
         self.requests += 1
-        self._write(writer, 200, answer(body, self._call), keep=keep)
-        return keep
+        said = self._faults.requests.answer(body) or Answer(body=answer(body, self._call))
+        await self._wait(said)
+        return self._write(writer, said, keep=keep)
+
+    async def _wait(self, said: Answer) -> None:
+        if said.wait_s:
+            await asyncio.sleep(said.wait_s)
+        await self._faults.pace(len(said.body or b""))
 
     @staticmethod
-    def _write(writer: asyncio.StreamWriter, status: int, body: bytes, *, keep: bool) -> None:
-        kind = "application/json; charset=utf-8" if status == 200 else "text/plain"
-        writer.write(
-            f"HTTP/1.1 {status} {_REASONS[status]}\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n"
-            f"connection: {'keep-alive' if keep else 'close'}\r\n\r\n".encode()
-            + body
-        )
+    def _write(writer: asyncio.StreamWriter, said: Answer, *, keep: bool) -> bool:
+        """Write an answer, or cut the connection; return whether it stays open."""
+        if said.body is None:
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{")
+            writer.transport.close()
+            return False
+        kind = "application/json; charset=utf-8" if said.body[:1] in (b"{", b"[") else "text/plain"
+        headers = [("content-type", kind), ("content-length", str(len(said.body))), *said.headers]
+        headers.append(("connection", "keep-alive" if keep else "close"))
+        lines = [f"HTTP/1.1 {said.status} {_REASONS[said.status]}", *[f"{name}: {value}" for name, value in headers]]
+        writer.write("\r\n".join([*lines, "", ""]).encode() + said.body)
+        return keep

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from simulator.calls import LogWriter
 from simulator.chain import COMMITMENTS
-from simulator.node.faults import Faults
+from simulator.faults.faults import Faults
 from simulator.node.http import HttpServer
 from simulator.node.pubsub import PubSub
 from simulator.node.rpc import Rpc
 from simulator.node.subscriptions import block_result, logs_result, slot_result
+from simulator.node.transactions import transaction_result
 from simulator.rendering import Renderer
 
 if TYPE_CHECKING:
     from simulator.chain import Block, Chain, Commitment
-    from simulator.node.pubsub import Connection
+    from simulator.node.connection import Connection
     from simulator.node.subscriptions import Subscription
     from simulator.world import World
 
@@ -34,7 +35,7 @@ class Node:
         self._lossless = lossless
         self.faults = Faults()
         self.rpc = Rpc(chain, world, self._renderer)
-        self.http = HttpServer(self.rpc.call)
+        self.http = HttpServer(self._call, self.faults)
         self.pubsub = PubSub(self.faults, queue_size)
 
     async def start(self, host: str, ws_port: int, http_port: int) -> None:
@@ -47,6 +48,9 @@ class Node:
         await self.pubsub.stop()
         await self.http.stop()
 
+    def _call(self, method: str, params: list[Any]) -> Any:
+        return self.faults.requests.call(method, params, self.rpc.call)
+
     async def publish(self, newest: Block) -> None:
         """Tell subscribers about a new block, and about those that became more certain by it."""
         root = self._chain.tip("finalized")
@@ -55,13 +59,14 @@ class Node:
             block = self._chain.at_lag(self._chain.lag(commitment))
             if block is not None:
                 await self._publish_logs(block, commitment)
+                await self._publish_transactions(block, commitment)
                 await self._publish_block(block, commitment)
                 if commitment == "finalized":
                     await self._send_all("root", str(block.slot).encode())
 
     async def _send_all(self, kind: str, result: bytes) -> None:
         for connection, wanted in self.pubsub.wanted("slot" if kind == "slot" else "root", lambda _: True):
-            await self._send(connection, wanted.frame(result))
+            await self._send(connection, wanted, result)
 
     async def _publish_logs(self, block: Block, commitment: Commitment) -> None:
         wanted = self.pubsub.wanted("logs", lambda found: found.commitment == commitment)
@@ -75,21 +80,33 @@ class Node:
                 if found.mentions is None or found.mentions in mentions[number]:
                     if number not in results:
                         results[number] = logs_result(tx, self._renderer)
-                    await self._send(connection, found.frame(results[number]))
+                    await self._send(connection, found, results[number])
                 if number % _BREATH == 0:
                     await asyncio.sleep(0)
+
+    async def _publish_transactions(self, block: Block, commitment: Commitment) -> None:
+        wanted = self.pubsub.wanted("transaction", lambda found: found.commitment == commitment)
+        if not wanted:
+            return
+        for number, tx in enumerate(block.transactions):
+            mentions = tx.mentions()
+            for connection, found in wanted:
+                if found.wanted is not None and found.wanted.takes(tx, mentions):
+                    await self._send(connection, found, transaction_result(tx, block, self._renderer, found.config))
+            if number % _BREATH == 0:
+                await asyncio.sleep(0)
 
     async def _publish_block(self, block: Block, commitment: Commitment) -> None:
         for connection, found in self.pubsub.wanted("block", lambda found: found.commitment == commitment):
             result = self._block_result(block, found)
             if result is not None:
-                await self._send(connection, found.frame(result))
+                await self._send(connection, found, result)
 
     def _block_result(self, block: Block, wanted: Subscription) -> bytes | None:
         return block_result(block, self._renderer, wanted)
 
-    async def _send(self, connection: Connection, frame: bytes) -> None:
+    async def _send(self, connection: Connection, found: Subscription, result: bytes) -> None:
         if self._lossless:
-            await connection.put(frame)
+            await connection.put(found.kind, found.frame(result))
         else:
-            connection.offer(frame)
+            connection.offer(found.kind, found.frame(result))

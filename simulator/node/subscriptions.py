@@ -8,29 +8,31 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from decoders.core import base58
-from simulator.node import errors
+from simulator.node import errors, transactions
 from simulator.node.blocks import block_body
 from simulator.node.params import address_of, commitment_of, config_of, encoding_of, positional
 
 if TYPE_CHECKING:
     from simulator.chain import Block, Commitment
+    from simulator.node.transactions import Wanted
     from simulator.rendering import Renderer
     from simulator.transaction import Transaction
 
-Kind = Literal["logs", "block", "slot", "root"]
-KINDS: tuple[Kind, ...] = ("logs", "block", "slot", "root")
+Kind = Literal["logs", "block", "transaction", "slot", "root"]
+KINDS: tuple[Kind, ...] = ("logs", "block", "transaction", "slot", "root")
 _encode = msgspec.json.encode
 
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """One subscription; `mentions` None takes everything."""
+    """One subscription; `mentions` None takes everything; `wanted` is what one of transactions asks for."""
 
     id: int
     kind: Kind
     commitment: Commitment
     mentions: bytes | None
     config: dict[str, Any]
+    wanted: Wanted | None = None
 
     def frame(self, result: bytes) -> bytes:
         """Return the notification that carries this result."""
@@ -50,6 +52,9 @@ def subscription(number: int, kind: Kind, params: list[Any]) -> Subscription:
     """
     if kind in ("slot", "root"):
         return Subscription(number, kind, "processed", None, {})
+    if kind == "transaction":
+        found, config = positional(params, 0, dict, "filter"), config_of(params, 1)
+        return Subscription(number, kind, commitment_of(config), None, config, transactions.wanted(found, config))
     wanted = positional(params, 0, (str, dict), "filter")
     config = config_of(params, 1)
     commitment = commitment_of(config)

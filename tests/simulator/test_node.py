@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
-import http.client
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from decoders.core import base58
@@ -18,12 +15,11 @@ from simulator.chain import Rules
 from simulator.keys import text
 from simulator.ledger import Trade
 from simulator.run import Simulator, serve
+from tests.simulator.client import client, post, rpc
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
-
-    from websockets.asyncio.client import ClientConnection
 
 RULES = Rules(finalized_lag=4, skipped_share=0.05)
 PUMP = "6EF8rrecthR5Dkzon8Nwu78hRvfCKubJ14M5uBEwF6P"
@@ -34,51 +30,6 @@ async def node() -> AsyncIterator[Simulator]:
     """Return a node that goes flat out."""
     async with Simulator(seed=3, rules=RULES) as found:
         yield found
-
-
-class Client:
-    """A websocket client that sorts what it hears."""
-
-    def __init__(self, socket: ClientConnection) -> None:
-        self.socket = socket
-        self.heard: list[dict[str, Any]] = []
-
-    async def call(self, method: str, *params: Any) -> Any:
-        """Call a method; keep what else arrives meanwhile."""
-        await self.socket.send(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}))
-        while "id" not in (message := json.loads(await self.socket.recv())):
-            self.heard.append(message)
-        return message
-
-    async def results(self, method: str) -> list[Any]:
-        """Return the results of a kind of notification so far; a last call makes sure that nothing is on its way."""
-        await self.call("nope")
-        return [item["params"]["result"] for item in self.heard if item["method"] == method]
-
-
-@contextlib.asynccontextmanager
-async def client(node: Simulator) -> AsyncIterator[Client]:
-    """Connect a client that takes large frames."""
-    async with connect(node.ws_url, max_size=1 << 26, compression=None) as socket:
-        yield Client(socket)
-
-
-async def post(node: Simulator, body: Any) -> Any:
-    """Return the answer to a request by HTTP."""
-
-    def send() -> Any:
-        connection = http.client.HTTPConnection("127.0.0.1", node.node.http.port, timeout=10)
-        connection.request("POST", "/", body if isinstance(body, bytes) else json.dumps(body))
-        answer = json.loads(connection.getresponse().read())
-        connection.close()
-        return answer
-
-    return await asyncio.to_thread(send)
-
-
-async def rpc(node: Simulator, method: str, *params: Any) -> Any:
-    """Return a method's answer."""
-    return await post(node, {"jsonrpc": "2.0", "id": 7, "method": method, "params": params})
 
 
 async def test_logs_come_once_in_order(node: Simulator) -> None:
