@@ -1,184 +1,124 @@
 """
-Every metric of the daemon, for Prometheus.
+Reads what the parts of a daemon have counted, for Prometheus.
 
 Counts live where they are made (`Ledger`, `FeedTally`, `RpcTally`, `Channel`) and a scrape reads them: no hot path
-touches a metric. No mint and no wallet is a label.
+touches a metric.
 """
 
 from __future__ import annotations
 
+import os
+import platform
 import time
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from importlib import metadata
+from typing import TYPE_CHECKING, Literal
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from monitor.metrics import declared as m
+from monitor.metrics.counts import difference
+from monitor.metrics.histogram import Histogram
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from prometheus_client.core import Metric
 
-PREFIX = "launch_monitor_"
-Labels = TypeVar("Labels", bound=tuple[str, ...])
+    from monitor.metrics.counts import (
+        Account,
+        DropCount,
+        FeedCounts,
+        Health,
+        HistoryCounts,
+        HoleCounts,
+        JournalCounts,
+        LedgerCounts,
+        Queue,
+        RaceCounts,
+        RpcCounts,
+    )
 
-
-class LedgerCounts(Protocol):
-    """What the pipeline has counted since the process started."""
-
-    received: int
-    decoded: int
-    failed: int
-    irrelevant: int
-    foreign: int
-    stored: int
-    upgraded: int
-    duplicates: int
-    refused: int
-    other: int
-    head_slot: int
-    newest_slot: int
-    newest_time: int
-
-    @property
-    def events(self) -> Mapping[tuple[str, str], int]:
-        """Facts by (venue, kind)."""
-
-    @property
-    def faults(self) -> Mapping[tuple[str, str], int]:
-        """Faults by (venue, reason)."""
-
-    @property
-    def filtered(self) -> Mapping[str, int]:
-        """Facts that are not stored by choice, by venue."""
-
-    @property
-    def tail_bytes(self) -> Mapping[str, int]:
-        """Bytes behind the known end of events, by venue."""
-
-    @property
-    def in_flight(self) -> int:
-        """Facts told and not settled."""
-
-
-class CommitCounts(Protocol):
-    """How commits went since the process started; `retrying` says why one is tried again (None: none is)."""
-
-    commits: int
-    commit_rows: int
-    commit_seconds: float
-    retrying: str | None
-
-
-class DropCount(Protocol):
-    """Announcements that Redis could not take."""
-
-    count: int
-
-
-class HistoryCounts(Protocol):
-    """What the filling of holes has counted; `open_holes` None: the database was not asked yet."""
-
-    open_holes: int | None
-    blocks: int
-    transactions: int
-    filled: int
-    failed: int
-
-
-class FeedCounts(Protocol):
-    """What one feed has counted since the process started."""
-
-    frames: int
-    frame_bytes: int
-    received: int
-    repeats: int
-    irrelevant: int
-    malformed: int
-    forwarded: int
-    strays: int
-    connects: int
-    head_slot: int | None
-    root_slot: int | None
-
-    @property
-    def losses(self) -> Mapping[str, int]:
-        """Lost connections by reason."""
-
-
-class RpcCounts(Protocol):
-    """What requests to an HTTP endpoint have counted since the process started."""
-
-    answer_bytes: int
-
-    @property
-    def requests(self) -> Mapping[tuple[str, str], int]:
-        """Requests by (method, outcome)."""
-
-    @property
-    def seconds(self) -> Mapping[str, float]:
-        """Time waited for answers, by method."""
-
-
-class Queue(Protocol):
-    """A channel as metrics see it."""
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-
-    @property
-    def capacity(self) -> int:
-        """Most items it holds."""
-
-    @property
-    def dropped(self) -> int:
-        """Items dropped since the process started."""
-
-    def __len__(self) -> int: ...
-
-
-_FEED_COUNTS: tuple[tuple[str, str, Callable[[FeedCounts], int]], ...] = (
-    ("frames", "Websocket messages", lambda tally: tally.frames),
-    ("frame_bytes", "Bytes of websocket messages", lambda tally: tally.frame_bytes),
-    ("received", "Notices: repeats, irrelevant, malformed and forwarded ones", lambda tally: tally.received),
-    ("repeats", "Notices that came before", lambda tally: tally.repeats),
-    ("irrelevant", "Notices of no followed program", lambda tally: tally.irrelevant),
-    ("malformed", "Notices that could not be read", lambda tally: tally.malformed),
-    ("forwarded", "Notices that went on to decode", lambda tally: tally.forwarded),
-    ("connects", "Connections made", lambda tally: tally.connects),
-    ("strays", "Messages of no subscription", lambda tally: tally.strays),
+TRADE = "trade"
+UNKNOWN_DISCRIMINATOR = "unknown_discriminator"
+_FAULT_REASONS = frozenset({UNKNOWN_DISCRIMINATOR, "no_base64", "undecodable", "refused"})
+_FEED_COUNTS: tuple[tuple[m.Counter, Callable[[FeedCounts], int]], ...] = (
+    (m.FEED_FRAMES, lambda tally: tally.frames),
+    (m.FEED_BYTES, lambda tally: tally.frame_bytes),
+    (m.FEED_RECEIVED, lambda tally: tally.received),
+    (m.FEED_REPEATS, lambda tally: tally.repeats),
+    (m.FEED_IRRELEVANT, lambda tally: tally.irrelevant),
+    (m.FEED_MALFORMED, lambda tally: tally.malformed),
+    (m.FEED_FORWARDED, lambda tally: tally.forwarded),
+    (m.FEED_CONNECTS, lambda tally: tally.connects),
+    (m.FEED_STRAYS, lambda tally: tally.strays),
 )
 
 
 class Meters(Collector):
-    """Reads the parts of a daemon at each scrape."""
+    """Reads the parts of a daemon at each scrape. What is not handed over is not told."""
 
     def __init__(
-        self, ledger: LedgerCounts, health: CommitCounts, drops: DropCount, now: Callable[[], float] = time.time
+        self, ledger: LedgerCounts, health: Health, drops: DropCount, now: Callable[[], float] = time.time
     ) -> None:
         """Read these counts (`now`: Unix seconds); the other methods add what only some runs have."""
         self._ledger = ledger
-        self._health = health
+        self.health = health
+        """Who knows how the daemon is."""
+        self._commits = health.commits
         self._drops = drops
         self._now = now
+        self._started_at = now()
+        self._names: Mapping[str, str] = {}
+        self._accounts: dict[str, Account] = {}
         self._feeds: dict[str, FeedCounts] = {}
-        self._rpc: RpcCounts | None = None
+        self._race: Mapping[str, RaceCounts] = {}
+        self._race_bounds_s: Sequence[float] = ()
+        self._rpc: dict[str, RpcCounts] = {}
         self._waiting: Callable[[], int] | None = None
         self._channels: list[Queue] = []
         self._history: HistoryCounts | None = None
+        self._holes: HoleCounts | None = None
+        self._journal: tuple[JournalCounts, int, Histogram | None] | None = None
+        self._disks: dict[str, Path] = {}
+
+    def programs(self, names: Mapping[str, str]) -> None:
+        """Tell of these programs (address: name) from the start, with zeros: one that is silent must have a rate."""
+        self._names = names
+
+    def account(self, ledger: Literal["notices", "events"], account: Account) -> None:
+        """Read one side of the ledger, and tell by how much it does not add up."""
+        self._accounts[ledger] = account
 
     def feed(self, name: str, tally: FeedCounts) -> None:
         """Read a feed's counts."""
         self._feeds[name] = tally
 
-    def rpc(self, tally: RpcCounts, waiting: Callable[[], int]) -> None:
-        """Read an RPC client's counts, and how many fetches wait."""
-        self._rpc = tally
-        self._waiting = waiting
+    def race(self, feeds: Mapping[str, RaceCounts], bounds_s: Sequence[float]) -> None:
+        """Read how several feeds compare; `bounds_s` are those of `RaceCounts.behind`."""
+        self._race = feeds
+        self._race_bounds_s = bounds_s
+
+    def rpc(self, tally: RpcCounts, waiting: Callable[[], int] | None = None, endpoint: str = "node") -> None:
+        """Read an RPC client's counts (`endpoint`: its name, no address), and how many fetches wait."""
+        self._rpc[endpoint] = tally
+        self._waiting = waiting or self._waiting
 
     def history(self, tally: HistoryCounts) -> None:
         """Read the counts of the filling of holes."""
         self._history = tally
+
+    def holes(self, holes: HoleCounts) -> None:
+        """Read which holes are open."""
+        self._holes = holes
+
+    def journal(self, journal: JournalCounts, limit_bytes: int, fsync_seconds: Histogram | None = None) -> None:
+        """Read how full the journal is, and how far it is committed."""
+        self._journal = journal, limit_bytes, fsync_seconds
+
+    def disk(self, of: str, folder: Path) -> None:
+        """Read how full the disk of a folder is."""
+        self._disks[of] = folder
 
     def watch(self, *channels: Queue | None) -> None:
         """Read how full these channels are, and what they dropped."""
@@ -186,117 +126,146 @@ class Meters(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Yield every metric as it is now."""
-        yield from self._notices()
-        yield from self._facts()
+        yield from self._process()
+        yield from self._accounted()
+        yield from self._events()
         yield from self._place()
-        yield from self._commits()
-        yield from self._queues()
+        yield from self._of_holes()
+        yield from self._written()
         yield from self._of_feeds()
-        if self._rpc is not None:
-            yield from self._of_rpc(self._rpc)
-        if self._history is not None:
-            yield from self._of_history(self._history)
+        yield from self._of_journal()
+        yield from self._queues()
+        yield from self._of_rpc()
 
-    def _notices(self) -> Iterator[Metric]:
-        ledger = self._ledger
-        outcomes = {"decoded": ledger.decoded, "failed_on_chain": ledger.failed, "irrelevant": ledger.irrelevant}
-        yield _counter("notices_received", "Transactions that decode took", ledger.received)
-        yield _counters("notices", "Transactions by what became of them", ("outcome",), _single(outcomes))
-        in_flight = ledger.received - sum(outcomes.values())
-        yield _gauge("notices_in_flight", "Transactions taken and not settled yet", in_flight)
-        yield _counter("foreign_program_data", "`Program data:` lines of programs not followed", ledger.foreign)
+    def _process(self) -> Iterator[Metric]:
+        yield m.BUILD.by({(_version(), platform.python_version()): 1})
+        yield m.STARTED.one(self._started_at)
+        yield m.STANDBY.one(int(self._commits.is_standby))
+        alive, ready = self.health.liveness(), self.health.readiness()
+        yield m.ALIVE.one(int(all(check.is_ok for check in alive)))
+        yield m.READY.one(int(all(check.is_ok for check in ready)))
+        yield m.CHECK.by({(check.name,): int(check.is_ok) for check in ready})
 
-    def _facts(self) -> Iterator[Metric]:
-        ledger = self._ledger
-        outcomes = {
-            "stored": ledger.stored,
-            "upgraded": ledger.upgraded,
-            "duplicate": ledger.duplicates,
-            "refused": ledger.refused,
-            "other": ledger.other,
-            "filtered": sum(ledger.filtered.values()),
-        }
-        yield _counters("events", "Facts decoded", ("venue", "fact"), ledger.events)
-        yield _counters("facts", "Facts by what became of them", ("outcome",), _single(outcomes))
-        yield _gauge("facts_in_flight", "Facts decoded and not settled yet", ledger.in_flight)
-        yield _counters("filtered_facts", "Facts of pools that are not stored", ("venue",), _single(ledger.filtered))
-        yield _counters(
-            "tail_bytes", "Bytes after the last field that an IDL knows", ("venue",), _single(ledger.tail_bytes)
-        )
-        yield _counters(
-            "faults", "What a followed program said and we could not store", ("venue", "reason"), ledger.faults
-        )
+    def _accounted(self) -> Iterator[Metric]:
+        accounts = self._accounts
+        if notices := accounts.get("notices"):
+            yield m.NOTICES_RECEIVED.by(self._named(notices.came))
+            yield m.NOTICES.by(self._named(notices.went))
+            yield m.NOTICES_IN_FLIGHT.by(self._named(notices.in_flight))
+        if events := accounts.get("events"):
+            yield m.EVENTS_DECODED.by(events.came)
+            yield m.EVENTS_SETTLED.by(events.went)
+            yield m.EVENTS_IN_FLIGHT.by(events.in_flight)
+        if accounts:
+            yield m.DIFFERENCE.by({(name,): difference(account) for name, account in accounts.items()})
+
+    def _named(self, counts: Mapping[tuple[str, ...], int]) -> dict[tuple[str, ...], int]:
+        """Return counts of notices with their programs' names for addresses."""
+        return {(feed, self._names.get(at, at), *rest): count for (feed, at, *rest), count in counts.items()}
+
+    def _events(self) -> Iterator[Metric]:
+        ledger, programs = self._ledger, self._names.values()
+        unknown = dict.fromkeys(programs, 0)
+        faults: dict[tuple[str, ...], int] = {}
+        for (program, said), count in ledger.faults.items():
+            reason = said if said in _FAULT_REASONS else "undecodable"
+            faults[program, reason] = faults.get((program, reason), 0) + count
+            if reason == UNKNOWN_DISCRIMINATOR:
+                unknown[program] = unknown.get(program, 0) + count
+        yield m.EVENTS.by({(program, TRADE): 0 for program in programs} | _keyed(ledger.events))
+        yield m.FAULTS.by(faults)
+        yield m.UNKNOWN.by(_single(unknown))
+        yield m.TAIL_BYTES.by(_single({**dict.fromkeys(programs, 0), **ledger.tail_bytes}))
+        yield m.FOREIGN.one(ledger.foreign)
 
     def _place(self) -> Iterator[Metric]:
-        ledger = self._ledger
-        yield _gauge("slot_head", "Newest slot that a feed told of", max(ledger.head_slot, ledger.newest_slot))
-        yield _gauge("slot_newest_event", "Slot of the newest fact", ledger.newest_slot)
-        roots = {(name,): tally.root_slot for name, tally in self._feeds.items() if tally.root_slot is not None}
-        yield _gauges("slot_root", "Newest slot that a feed told to be rooted", ("feed",), roots)
+        ledger, commits, feeds = self._ledger, self._commits, self._feeds
         if ledger.newest_time:
-            age_s = max(self._now() - ledger.newest_time, 0.0)
-            yield _gauge("lag_seconds", "Age of the newest fact by its block time", age_s)
+            yield m.LAG.one(max(self._now() - ledger.newest_time, 0.0))
+        yield m.SLOT_NEWEST.one(ledger.newest_slot)
+        yield m.SLOT_HEAD.by({(name,): feed.head_slot for name, feed in feeds.items() if feed.head_slot is not None})
+        yield m.SLOT_ROOT.by({(name,): feed.root_slot for name, feed in feeds.items() if feed.root_slot is not None})
+        yield m.SLOT_PROGRESS.by(_single(commits.progress))
+        if commits.final_through is not None:
+            yield m.SLOT_FINAL.one(commits.final_through)
 
-    def _commits(self) -> Iterator[Metric]:
-        health = self._health
-        yield _counter("commits", "Batches committed", health.commits)
-        yield _counter("commit_rows", "Facts in committed batches", health.commit_rows)
-        yield _counter("commit_seconds", "Time spent in commits", health.commit_seconds)
-        yield _gauge("database_retrying", "1 while a commit is tried again", int(health.retrying is not None))
+    def _of_holes(self) -> Iterator[Metric]:
+        yield m.HOLES_FOUND.by(_single(self._commits.holes_found))
+        yield m.HOLES_FILLED.by(_single(self._commits.holes_filled))
+        if (holes := self._holes) is not None and holes.looked_at is not None:
+            yield m.HOLES_OPEN.by(holes.open)
+            yield m.HOLES_SLOTS.by(holes.slots)
+            yield m.HOLES_LEFT.by(holes.left)
+            yield m.HOLES_LEFT_SLOTS.by(holes.left_slots)
+            yield m.HOLES_OLDEST.one(0 if holes.oldest_at is None else max(self._now() - holes.oldest_at, 0.0))
+        if (history := self._history) is not None:
+            yield m.HISTORY_BLOCKS.one(history.blocks)
+            yield m.HISTORY_TRANSACTIONS.one(history.transactions)
+            yield m.HISTORY_TRIES.by({("filled",): history.filled, ("failed",): history.failed})
 
-    def _queues(self) -> Iterator[Metric]:
-        def each(read: Callable[[Queue], int]) -> dict[tuple[str], int]:
-            return {(channel.name,): read(channel) for channel in self._channels}
-
-        yield _gauges("channel_depth", "Items that wait in a channel", ("channel",), each(len))
-        yield _gauges("channel_capacity", "Most items of a channel", ("channel",), each(lambda c: c.capacity))
-        drops = {"redis": self._drops.count} | {c.name: c.dropped for c in self._channels if c.name == "live"}
-        yield _counters("live_dropped", "Announcements that nobody got", ("branch",), _single(drops))
+    def _written(self) -> Iterator[Metric]:
+        commits = self._commits
+        yield m.BATCH_ROWS.by({(): commits.batch_rows})
+        yield m.BATCH_SECONDS.by({(): commits.batch_seconds})
+        yield m.RETRIES.one(commits.retries)
+        yield m.RETRYING.one(int(commits.retrying is not None))
+        yield m.VOIDED.by(_single(commits.voided))
+        yield m.REVIVED.by(_single(commits.revived))
+        yield m.REDECODED.by(_single(commits.redecoded))
 
     def _of_feeds(self) -> Iterator[Metric]:
-        for name, text, read in _FEED_COUNTS:
-            counts = {(feed,): read(tally) for feed, tally in self._feeds.items()}
-            yield _counters(f"feed_{name}", text, ("feed",), counts)
-        losses = {(feed, why): count for feed, tally in self._feeds.items() for why, count in tally.losses.items()}
-        yield _counters("feed_losses", "Connections lost", ("feed", "reason"), losses)
+        for metric, read in _FEED_COUNTS:
+            yield metric.by({(feed,): read(tally) for feed, tally in self._feeds.items()})
+        feeds = self._feeds.items()
+        yield m.FEED_LOSSES.by({(feed, why): count for feed, tally in feeds for why, count in tally.losses.items()})
+        if race := self._race:
+            bounds_s = self._race_bounds_s
+            yield m.FEED_FIRST.by({(feed,): count.first for feed, count in race.items()})
+            yield m.FEED_MISSES.by({(feed,): count.missed for feed, count in race.items()})
+            yield m.FEED_BEHIND.by(
+                {(feed,): Histogram.of(bounds_s, count.behind, count.behind_s) for feed, count in race.items()}
+            )
 
-    def _of_rpc(self, tally: RpcCounts) -> Iterator[Metric]:
-        yield _counters("rpc_requests", "RPC calls", ("method", "status"), tally.requests)
-        yield _counters("rpc_seconds", "Time spent in RPC calls", ("method",), _single(tally.seconds))
-        yield _counter("rpc_answer_bytes", "Bytes of RPC answers", tally.answer_bytes)
+    def _of_journal(self) -> Iterator[Metric]:
+        if self._journal is not None:
+            journal, limit_bytes, fsync_seconds = self._journal
+            yield m.JOURNAL_BYTES.one(journal.stored_bytes)
+            yield m.JOURNAL_LIMIT.one(limit_bytes)
+            yield m.JOURNAL_NEWEST.one(journal.newest_seq)
+            yield m.JOURNAL_DONE.one(self._commits.done_seq.get(journal.id, 0))
+            yield m.JOURNAL_FULL.one(int(journal.is_full))
+            if fsync_seconds is not None:
+                yield m.JOURNAL_FSYNC.by({(): fsync_seconds})
+        rooms = {of: os.statvfs(folder) for of, folder in self._disks.items()}
+        yield m.DISK_FREE.by({(of,): room.f_bavail * room.f_frsize for of, room in rooms.items()})
+        yield m.DISK_SIZE.by({(of,): room.f_blocks * room.f_frsize for of, room in rooms.items()})
+
+    def _queues(self) -> Iterator[Metric]:
+        yield m.CHANNEL_DEPTH.by({(channel.name,): len(channel) for channel in self._channels})
+        yield m.CHANNEL_CAPACITY.by({(channel.name,): channel.capacity for channel in self._channels})
+        drops = {"redis": self._drops.count} | {c.name: c.dropped for c in self._channels if c.name == "live"}
+        yield m.DROPPED.by(_single(drops))
+
+    def _of_rpc(self) -> Iterator[Metric]:
+        rpc = self._rpc.items()
+        if self._rpc:
+            yield m.RPC_REQUESTS.by({(at, *key): count for at, tally in rpc for key, count in tally.requests.items()})
+            yield m.RPC_SECONDS.by({(at, key): took for at, tally in rpc for key, took in tally.seconds.items()})
+            yield m.RPC_BYTES.by({(at,): tally.answer_bytes for at, tally in rpc})
         if self._waiting is not None:
-            yield _gauge("pending_fetches", "Transactions and accounts that are looked for", self._waiting())
-
-    def _of_history(self, tally: HistoryCounts) -> Iterator[Metric]:
-        if tally.open_holes is not None:
-            yield _gauge("open_holes", "Ranges and transactions known to be missing", tally.open_holes)
-        yield _counter("history_blocks", "Blocks fetched to fill holes", tally.blocks)
-        yield _counter("history_transactions", "Transactions that history brought", tally.transactions)
-        tries = {"filled": tally.filled, "failed": tally.failed}
-        yield _counters("history_tries", "Tries to fill a hole", ("outcome",), _single(tries))
+            yield m.PENDING.one(self._waiting())
 
 
-def _single(values: Mapping[str, float]) -> dict[tuple[str], float]:
+def _version() -> str:
+    try:
+        return metadata.version("launch-monitor")
+    except metadata.PackageNotFoundError:
+        return "?"
+
+
+def _keyed(values: Mapping[tuple[str, str], float]) -> dict[tuple[str, ...], float]:
+    return {**values}  # type: ignore[dict-item]  # a pair is a tuple; keys of mappings are invariant
+
+
+def _single(values: Mapping[str, float]) -> dict[tuple[str, ...], float]:
     return {(label,): value for label, value in values.items()}
-
-
-def _counter(name: str, text: str, value: float) -> Metric:
-    return CounterMetricFamily(PREFIX + name, text, value=value)
-
-
-def _gauge(name: str, text: str, value: float) -> Metric:
-    return GaugeMetricFamily(PREFIX + name, text, value=value)
-
-
-def _counters(name: str, text: str, labels: tuple[str, ...], values: Mapping[Labels, float]) -> Metric:
-    family = CounterMetricFamily(PREFIX + name, text, labels=labels)
-    for key, value in sorted(values.items()):
-        family.add_metric(key, value)
-    return family
-
-
-def _gauges(name: str, text: str, labels: tuple[str, ...], values: Mapping[Labels, float]) -> Metric:
-    family = GaugeMetricFamily(PREFIX + name, text, labels=labels)
-    for key, value in sorted(values.items()):
-        family.add_metric(key, value)
-    return family

@@ -1,25 +1,24 @@
-"""Serves the metrics page: HTTP on the event loop, for Prometheus alone."""
+"""The pages that tell how the daemon is: metrics for Prometheus, and whether it lives and is ready."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import socket
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from monitor.config import parse_listen
+from monitor.config import parse_listen, redact_text
 from monitor.errors import ConfigError
+from monitor.metrics.server import Page, json_page, listening, text_page
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    import asyncio
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
-    from prometheus_client.registry import Collector
-
-_REQUEST_TIMEOUT_S = 5.0
-_MOST_REQUEST_BYTES = 16_384
+    from monitor.metrics.checks import Check
+    from monitor.metrics.meters import Meters
 
 
 def check(listen: str | None) -> None:
@@ -49,18 +48,19 @@ def _not_to_be_had(listen: str, error: Exception) -> ConfigError:
 
 
 @contextlib.asynccontextmanager
-async def serve(meters: Collector, listen: str | None) -> AsyncGenerator[str | None]:
+async def serve(meters: Meters, listen: str | None) -> AsyncGenerator[str | None]:
     """
-    Serve metrics at http://`listen`/metrics inside this context.
+    Serve /metrics, /livez and /readyz inside this context.
 
-    On the event loop, not on a thread: what is counted changes there alone, so that one scrape is one moment.
+    On the event loop, not on a thread: what is counted changes there alone, so that one scrape is one moment; and a
+    loop that hangs answers nobody. Nothing here asks the database or a node.
 
     Args:
-        meters: What is collected at each request.
+        meters: What is collected at each request, and who knows how the daemon is.
         listen: "HOST:PORT" or "[IPV6]:PORT", port 0 for any free one; None or "": there is no page.
 
     Yields:
-        The page's address with its real port; None where there is none.
+        The address of the metrics with its real port; None where there is none.
 
     Raises:
         ConfigError: If the address makes no sense, or is not to be had.
@@ -68,29 +68,13 @@ async def serve(meters: Collector, listen: str | None) -> AsyncGenerator[str | N
     if not listen:
         yield None
         return
-    registry = CollectorRegistry()
-    registry.register(meters)
-    busy: set[asyncio.StreamWriter] = set()
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        busy.add(writer)
+    async with contextlib.AsyncExitStack() as stack:
         try:
-            await _answer(reader, writer, registry)
-        finally:
-            busy.discard(writer)
-
-    try:
-        host, port = parse_listen(listen)
-        server = await asyncio.start_server(answer, host, port, limit=_MOST_REQUEST_BYTES)
-    except (OSError, ValueError) as error:
-        raise _not_to_be_had(listen, error) from error
-    try:
+            host, port = parse_listen(listen)
+            server = await stack.enter_async_context(listening(_pages(meters), host, port))
+        except (OSError, ValueError) as error:
+            raise _not_to_be_had(listen, error) from error
         yield _url(server)
-    finally:
-        server.close()
-        for writer in list(busy):
-            writer.transport.abort()
-        await server.wait_closed()
 
 
 def _url(server: asyncio.Server) -> str:
@@ -98,29 +82,29 @@ def _url(server: asyncio.Server) -> str:
     return f"http://[{host}]:{port}/metrics" if ":" in host else f"http://{host}:{port}/metrics"
 
 
-async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, registry: CollectorRegistry) -> None:
-    """Answer one request and close; whoever speaks no HTTP, or too slowly, gets no answer."""
-    try:
-        async with asyncio.timeout(_REQUEST_TIMEOUT_S):
-            head = await reader.readuntil(b"\r\n\r\n")
-            writer.write(_response(head, registry))
-            await writer.drain()
-    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError):
-        return  # a TimeoutError is an OSError
-    finally:
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
+def _pages(meters: Meters) -> dict[str, Callable[[str], Page]]:
+    registry = CollectorRegistry()
+    registry.register(meters)
+    ProcessCollector(registry=registry)
+
+    def metrics(_: str) -> Page:
+        return Page(200, CONTENT_TYPE_LATEST, generate_latest(registry))
+
+    return {
+        "/metrics": metrics,
+        "/": metrics,
+        "/livez": lambda query: _judged(meters.health.liveness(), query),
+        "/readyz": lambda query: _judged(meters.health.readiness(), query),
+    }
 
 
-def _response(head: bytes, registry: CollectorRegistry) -> bytes:
-    method, _, rest = head.partition(b" ")
-    path = rest.partition(b" ")[0].partition(b"?")[0]
-    if method not in (b"GET", b"HEAD"):
-        status, kind, body = "405 Method Not Allowed", "text/plain", b"GET /metrics\n"
-    elif path not in (b"/metrics", b"/"):
-        status, kind, body = "404 Not Found", "text/plain", b"GET /metrics\n"
-    else:
-        status, kind, body = "200 OK", CONTENT_TYPE_LATEST, generate_latest(registry)
-    fields = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    return fields.encode() + (b"" if method == b"HEAD" else body)
+def _judged(checks: Sequence[Check], query: str) -> Page:
+    """Return each check on its own line with its reason, or as JSON; 503 if one is not content."""
+    status = 200 if all(found.is_ok for found in checks) else 503
+    told = [(found.name, found.is_ok, redact_text(found.reason)) for found in checks]
+    if query == "format=json":
+        listed = [{"name": name, "ok": is_ok, "reason": reason} for name, is_ok, reason in told]
+        return json_page(status, {"ok": status == 200, "checks": listed})
+    return text_page(
+        status, "".join(f"{'ok' if is_ok else 'failed'} {name}: {reason}\n" for name, is_ok, reason in told)
+    )

@@ -1,41 +1,36 @@
-"""Metrics: every count is told under its name, and the page answers whoever asks, and only as it should."""
+"""Metrics: every count is told under its name, what is lost shows, and nothing is made up."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from decoders.core.types import Launch
 from monitor.channel import Channel
-from monitor.errors import ConfigError
-from monitor.health import Health
-from monitor.metrics import PREFIX, Meters, check, serve
-from monitor.pipeline.announce import Drops
-from monitor.pipeline.ledger import Ledger
-from monitor.sources.tally import FeedTally, RpcTally
+from monitor.metrics import PREFIX, Histogram, series_names
+from monitor.metrics.declared import declared
+from tests.monitor.daemon import busy, idle, notices
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
+
+    from monitor.metrics import Meters
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
-def made() -> tuple[Meters, Ledger, Health]:
-    """Return meters of an idle daemon."""
-    ledger = Ledger()
-    health = Health(ledger)
-    return Meters(ledger, health, Drops(), now=lambda: 1_700_000_010.0), ledger, health
-
-
-def samples(text: str) -> Samples:
-    """Return what a page says, read by Prometheus' own parser; no series may stand there twice."""
+def samples(meters: Meters) -> Samples:
+    """Return what is told, read by Prometheus' own parser; no series may stand there twice."""
+    registry = CollectorRegistry()
+    registry.register(meters)
     found: Samples = {}
-    for family in text_string_to_metric_families(text):
+    for family in text_string_to_metric_families(generate_latest(registry).decode()):
         for sample in family.samples:
             key = sample.name.removeprefix(PREFIX), tuple(sorted(sample.labels.items()))
             assert key not in found
@@ -44,196 +39,184 @@ def samples(text: str) -> Samples:
     return found
 
 
-async def ask(url: str, request: str = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n") -> tuple[str, str]:
-    """Send a request, and return the answer's first line and body."""
-    host, _, port = url.removeprefix("http://").removesuffix("/metrics").rpartition(":")
-    reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
-    writer.write(request.encode())
-    answer = (await asyncio.wait_for(reader.read(), 5)).decode()
-    writer.close()
-    head, _, body = answer.partition("\r\n\r\n")
-    return head.split("\r\n")[0], body
-
-
-async def page(meters: Meters) -> Samples:
-    """Return what the page of these meters says."""
-    async with serve(meters, "127.0.0.1:0") as url:
-        assert url is not None
-        line, body = await ask(url)
-        assert line == "HTTP/1.1 200 OK"
-        return samples(body)
-
-
-def value(found: Samples, name: str, labels: Mapping[str, str] | None = None) -> float:
+def value(found: Samples, name: str, **labels: str) -> float:
     """Return one series' value."""
-    return found[name, tuple(sorted((labels or {}).items()))]
+    return found[name, tuple(sorted(labels.items()))]
 
 
-async def test_every_count_is_told() -> None:
-    """Each number of each part comes out under its own name and labels."""
-    meters, ledger, health = made()
-    ledger.received, ledger.decoded, ledger.failed, ledger.irrelevant, ledger.foreign = 100, 60, 20, 15, 3
-    ledger.stored, ledger.upgraded, ledger.duplicates, ledger.refused, ledger.other = 50, 4, 3, 2, 1
-    ledger.filtered["pumpswap"] = 30
-    ledger.told_count = 97
-    ledger.head_slot, ledger.newest_slot, ledger.newest_time = 9, 7, 1_700_000_000
-    ledger.events["pumpfun", "launch"] = 11
-    ledger.faults["pumpfun", "undecodable"] = 2
-    ledger.faults["pumpfun", "too_large"] = 1
-    ledger.tail_bytes["pumpswap"] = 40
-    health.commits, health.commit_rows, health.commit_seconds, health.retrying = 5, 50, 0.25, "commit: refused"
-    feed = FeedTally(
-        frames=1, frame_bytes=2, received=10, repeats=3, irrelevant=4, malformed=1, forwarded=2, root_slot=8
-    )
-    feed.losses["silent"] = 6
-    rpc = RpcTally(answer_bytes=77)
-    rpc.requests["getTransaction", "ok"] = 12
-    rpc.seconds["getTransaction"] = 1.5
-    live: Channel[int] = Channel(1, "live")
-    live.offer(1)
-    live.offer(2)
-    meters.feed("logs", feed)
-    meters.rpc(rpc, lambda: 21)
-    meters.watch(live, None)
-    found = await page(meters)
+def values(found: Samples, wanted: Mapping[str, float], **labels: str) -> dict[str, float]:
+    """Return the values of series that have the same labels."""
+    return {name: value(found, name, **labels) for name in wanted}
 
-    plain = {
-        "notices_received_total": 100,
-        "notices_in_flight": 5,
+
+def test_every_plain_count_is_told(tmp_path: Path) -> None:
+    """Each number without labels comes out under its own name."""
+    plain: dict[str, float] = {
         "foreign_program_data_total": 3,
-        "facts_in_flight": 7,
-        "slot_head": 9,
         "slot_newest_event": 7,
+        "slot_final": 3,
         "lag_seconds": 10,
-        "commits_total": 5,
-        "commit_rows_total": 50,
-        "commit_seconds_total": 0.25,
+        "batch_rows_sum": 7,
+        "batch_rows_count": 1,
+        "batch_seconds_sum": 0.25,
+        "commit_retries_total": 1,
         "database_retrying": 1,
-        "rpc_answer_bytes_total": 77,
+        "standby": 0,
+        "history_blocks_total": 31,
+        "history_transactions_total": 32,
+        "holes_oldest_age_seconds": 500,
         "pending_fetches": 21,
+        "journal_bytes": 4_096,
+        "journal_limit_bytes": 8_192,
+        "journal_newest_seq": 90,
+        "journal_done_seq": 80,
+        "journal_full": 0,
+        "journal_fsync_seconds_sum": 0.5,
+        "start_time_seconds": 1_700_000_010,
     }
-    assert {name: value(found, name) for name in plain} == plain
-    outcomes = {name: value(found, "facts_total", {"outcome": name}) for name in ("stored", "upgraded", "duplicate")}
-    assert outcomes == {"stored": 50, "upgraded": 4, "duplicate": 3}
-    assert value(found, "facts_total", {"outcome": "filtered"}) == 30
-    assert value(found, "notices_total", {"outcome": "failed_on_chain"}) == 20
-    assert value(found, "events_total", {"venue": "pumpfun", "fact": "launch"}) == 11
-    assert value(found, "faults_total", {"venue": "pumpfun", "reason": "undecodable"}) == 2
-    assert value(found, "faults_total", {"venue": "pumpfun", "reason": "too_large"}) == 1
-    assert value(found, "filtered_facts_total", {"venue": "pumpswap"}) == 30
-    assert value(found, "tail_bytes_total", {"venue": "pumpswap"}) == 40
-    assert value(found, "feed_losses_total", {"feed": "logs", "reason": "silent"}) == 6
-    assert value(found, "slot_root", {"feed": "logs"}) == 8
-    counts = {
-        name: value(found, f"feed_{name}_total", {"feed": "logs"})
-        for name in ("frames", "frame_bytes", "received", "repeats", "irrelevant", "malformed", "forwarded", "strays")
-    }
-    assert list(counts.values()) == [1, 2, 10, 3, 4, 1, 2, 0]
-    assert value(found, "rpc_requests_total", {"method": "getTransaction", "status": "ok"}) == 12
-    assert value(found, "rpc_seconds_total", {"method": "getTransaction"}) == 1.5
-    assert value(found, "channel_depth", {"channel": "live"}) == 1
-    assert value(found, "channel_capacity", {"channel": "live"}) == 1
-    assert value(found, "live_dropped_total", {"branch": "live"}) == 1
-    assert value(found, "live_dropped_total", {"branch": "redis"}) == 0
+    assert values(samples(busy(tmp_path)[0]), plain) == plain
 
 
-async def test_an_idle_daemon_tells_no_lag() -> None:
-    """Nothing is made up: without a fact there is no lag, without a node no RPC."""
-    found = await page(made()[0])
-    names = {name for name, _ in found}
-    assert "lag_seconds" not in names
+def test_every_count_of_a_feed_is_told(tmp_path: Path) -> None:
+    """By the feed's name, and of several feeds how they compare."""
+    told: dict[str, float] = {
+        "feed_frames_total": 1,
+        "feed_bytes_total": 2,
+        "feed_received_total": 10,
+        "feed_repeats_total": 3,
+        "feed_irrelevant_total": 4,
+        "feed_malformed_total": 1,
+        "feed_forwarded_total": 2,
+        "feed_connects_total": 5,
+        "feed_strays_total": 0,
+        "feed_first_total": 30,
+        "feed_misses_total": 4,
+        "feed_behind_seconds_count": 6,
+        "feed_behind_seconds_sum": 1.5,
+        "slot_head": 9,
+        "slot_root": 8,
+        "slot_progress": 5,
+    }
+    found = samples(busy(tmp_path)[0])
+    assert values(found, told, feed="logs") == told
+    assert value(found, "feed_losses_total", feed="logs", reason="silent") == 6
+    buckets = [value(found, "feed_behind_seconds_bucket", feed="logs", le=le) for le in ("0.1", "0.5", "+Inf")]
+    assert buckets == [1, 3, 6]
+
+
+def test_every_count_with_labels_is_told(tmp_path: Path) -> None:
+    """Programs have their names, faults few reasons whatever they say, holes those left on purpose apart."""
+    found = samples(busy(tmp_path)[0])
+    assert value(found, "events_total", program="pumpfun", fact="launch") == 11
+    assert value(found, "faults_total", program="pumpfun", reason="unknown_discriminator") == 2
+    assert value(found, "faults_total", program="pumpfun", reason="undecodable") == 4
+    assert value(found, "unknown_discriminators_total", program="pumpfun") == 2
+    assert value(found, "tail_bytes_total", program="pumpswap") == 40
+    assert value(found, "notices_received_total", feed="logs", program="pumpfun") == 100
+    assert value(found, "notices_total", feed="blocks", program="*", outcome="decoded") == 50
+    assert value(found, "notices_in_flight", feed="logs", program="pumpfun") == 5
+    assert value(found, "events_decoded_total", program="pumpfun") == 9
+    assert value(found, "events_settled_total", program="pumpfun", outcome="stored") == 7
+    assert value(found, "events_in_flight", program="pumpfun") == 2
+    assert value(found, "holes_open", reason="reconnect") == 1
+    assert value(found, "holes_open_slots", reason="reconnect") == 7
+    assert value(found, "holes_left_slots", reason="skipped_by_start") == 5
+    assert value(found, "holes_found_total", reason="reconnect") == 1
+    assert value(found, "holes_filled_total", by="history") == 1
+    assert value(found, "redecoded_total", by="redecode") == 1
+    assert value(found, "voided_rows_total", program="pumpfun") == 1
+    assert value(found, "revived_rows_total", program="pumpfun") == 2
+    assert value(found, "history_tries_total", outcome="failed") == 34
+    assert value(found, "rpc_requests_total", endpoint="first", method="getTransaction", status="ok") == 12
+    assert value(found, "rpc_seconds_total", endpoint="first", method="getTransaction") == 1.5
+    assert value(found, "rpc_answer_bytes_total", endpoint="first") == 77
+    assert value(found, "channel_depth", channel="live") == 1
+    assert value(found, "channel_capacity", channel="live") == 1
+    assert value(found, "live_dropped_total", branch="live") == 1
+    assert value(found, "live_dropped_total", branch="redis") == 0
+    assert 0 < value(found, "disk_free_bytes", of="journal") <= value(found, "disk_size_bytes", of="journal")
+    assert value(found, "check", check="database") == 0
+
+
+def test_all_that_is_declared_is_told_and_the_other_way_round(tmp_path: Path) -> None:
+    """The list of declarations is what a daemon with every part exports: alerts and boards may trust it."""
+    assert {PREFIX + name for name, _ in samples(busy(tmp_path)[0])} == series_names()
+    for metric in declared():
+        assert metric.text
+        assert not metric.name.endswith("_total")
+        assert not {"mint", "wallet", "signature", "venue"} & set(metric.labels)
+
+
+def test_an_idle_daemon_makes_nothing_up() -> None:
+    """Without a fact there is no lag, without a node no RPC, without a look at the database no number of holes."""
+    names = {name for name, _ in samples(idle()[0])}
+    assert not {"lag_seconds", "holes_open", "slot_final", "journal_bytes", "ledger_difference"} & names
     assert not any(name.startswith("rpc_") for name in names)
-    assert value(found, "facts_in_flight") == 0
 
 
-async def test_the_ledger_shows_a_leak() -> None:
-    """A fact that was told and never settled stays in flight, and so does a notice."""
-    meters, ledger, _ = made()
-    ledger.received = 1
-    ledger.told(
-        Launch(
-            program="p", venue="pumpfun", event="CreateEvent", nth=0, signature="s", slot=5, block_time=7, index=None,
-            position=0, mint="m", pool="c", creator="u", payer=None, name="n", symbol="s", uri="", decimals=6,
-            supply=None, quote_mint="q",
-        )
-    )  # fmt: skip
-    found = await page(meters)
-    assert value(found, "facts_in_flight") == 1
-    assert value(found, "notices_in_flight") == 1
-    assert not any("mint" in dict(labels) for _, labels in found)
+def test_a_program_is_told_before_its_first_event() -> None:
+    """A rate of zero needs a series: each followed program has its counters from the start."""
+    meters, flow, _ = idle()
+    meters.programs({"address": "pumpswap"})
+    found = samples(meters)
+    assert value(found, "events_total", program="pumpswap", fact="trade") == 0
+    assert value(found, "unknown_discriminators_total", program="pumpswap") == 0
+    flow.events["pumpswap", "trade"] = 5
+    assert value(samples(meters), "events_total", program="pumpswap", fact="trade") == 5
+
+
+def test_a_ledger_that_balances_and_one_that_leaks(tmp_path: Path) -> None:
+    """The difference is 0; one notice that vanishes shows, and so does one that is counted twice."""
+    meters, _, _ = busy(tmp_path)
+    assert value(samples(meters), "ledger_difference", ledger="notices") == 0
+    assert value(samples(meters), "ledger_difference", ledger="events") == 0
+    leaky = notices()
+    meters.account("notices", leaky)
+    leaky.in_flight["logs", "6EF8rrecthR5Dkzon8Nwu78hRvfCKubJ14M5uBEwF6P"] -= 1
+    assert value(samples(meters), "ledger_difference", ledger="notices") == 1
+    leaky.went["blocks", "*", "decoded"] += 1
+    assert value(samples(meters), "ledger_difference", ledger="notices") == 2, "one must not make up for the other"
+    leaky.in_flight["nobody", "*"] = 1
+    assert value(samples(meters), "ledger_difference", ledger="notices") == 3
 
 
 def test_two_daemons_in_one_process_do_not_meet() -> None:
     """There is no module state: each registry has its own metrics."""
     for _ in range(2):
-        CollectorRegistry().register(made()[0])
+        CollectorRegistry().register(idle()[0])
 
 
-@pytest.mark.parametrize(
-    ("request_text", "first_line"),
-    [
-        ("GET /metrics?name[]=x HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK"),
-        ("HEAD /metrics HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK"),
-        ("GET /etc/passwd HTTP/1.1\r\n\r\n", "HTTP/1.1 404 Not Found"),
-        ("POST /metrics HTTP/1.1\r\n\r\n", "HTTP/1.1 405 Method Not Allowed"),
-        ("\r\n\r\n", "HTTP/1.1 405 Method Not Allowed"),
-    ],
-)
-async def test_the_page_answers_what_it_knows(request_text: str, first_line: str) -> None:
-    """GET and HEAD of one page; a refusal for all else."""
-    async with serve(made()[0], "127.0.0.1:0") as url:
-        assert url is not None
-        line, body = await ask(url, request_text)
-    assert line == first_line
-    assert ("launch_monitor_" in body) == (first_line.endswith("200 OK") and not request_text.startswith("HEAD"))
+def test_channels_are_read_at_each_scrape() -> None:
+    """Not when they were handed over."""
+    meters, _, _ = idle()
+    wire: Channel[int] = Channel(5, "wire")
+    meters.watch(wire)
+    assert value(samples(meters), "channel_depth", channel="wire") == 0
+    wire.offer(1)
+    assert value(samples(meters), "channel_depth", channel="wire") == 1
 
 
-async def test_nonsense_gets_no_answer_and_does_no_harm() -> None:
-    """Too long a head is cut off; the next one is served."""
-    async with serve(made()[0], "127.0.0.1:0") as url:
-        assert url is not None
-        with contextlib.suppress(ConnectionError):
-            assert await ask(url, "x" * 100_000) == ("", "")
-        assert (await ask(url))[0] == "HTTP/1.1 200 OK"
+@given(st.lists(st.floats(0, 100)), st.lists(st.floats(0.001, 50), min_size=1, unique=True).map(sorted))
+def test_a_histogram_counts_as_one_does_by_hand(observed: list[float], bounds: list[float]) -> None:
+    """Each bucket holds the values up to its bound, the last one all."""
+    histogram = Histogram(bounds)
+    for one in observed:
+        histogram.observe(one)
+    expected = [(str(bound), sum(one <= bound for one in observed)) for bound in bounds]
+    assert [*histogram.buckets()] == [*expected, ("+Inf", len(observed))]
+    assert histogram.count == len(observed)
+    assert histogram.total == pytest.approx(sum(observed))
 
 
-async def test_stop_does_not_wait_for_a_silent_client() -> None:
-    """Somebody who connects and says nothing cannot hold the daemon's end up."""
-    async with asyncio.timeout(2):
-        async with serve(made()[0], "127.0.0.1:0") as url:
-            assert url is not None
-            host, _, port = url.removeprefix("http://").removesuffix("/metrics").rpartition(":")
-            reader, writer = await asyncio.open_connection(host, int(port))
-            await ask(url)
-        with contextlib.suppress(ConnectionError):
-            assert await reader.read() == b""
-        writer.close()
-        with pytest.raises(ConnectionError):
-            await ask(url)
+@pytest.mark.parametrize("bounds", [(), (1, 1), (2, 1)])
+def test_bounds_of_a_histogram_rise(bounds: tuple[float, ...]) -> None:
+    """Anything else is a mistake in the program."""
+    with pytest.raises(ValueError, match="must rise"):
+        Histogram(bounds)
 
 
-async def test_ipv6_and_no_page() -> None:
-    """An IPv6 address stands in brackets; nothing set means no page."""
-    async with serve(made()[0], "[::1]:0") as url:
-        assert url is not None
-        assert url.startswith("http://[::1]:")
-        assert (await ask(url))[0] == "HTTP/1.1 200 OK"
-    for nothing in (None, ""):
-        async with serve(made()[0], nothing) as url:
-            assert url is None
-
-
-async def test_an_address_that_is_not_to_be_had_is_a_config_error() -> None:
-    """In use, malformed, or of another machine: the error names setting and way out."""
-    async with serve(made()[0], "127.0.0.1:0") as url:
-        assert url is not None
-        taken = url.removeprefix("http://").removesuffix("/metrics")
-        for listen in (taken, "9464", "127.0.0.1:99999", "192.0.2.1:0"):
-            with pytest.raises(ConfigError, match=r"metrics\.listen") as caught:
-                async with serve(made()[0], listen):
-                    pass
-            assert "free" in (caught.value.mend or "")
-            with pytest.raises(ConfigError, match=r"metrics\.listen"):
-                check(listen)
-    for fine in ("127.0.0.1:0", taken, "", None):
-        check(fine)
+def test_a_histogram_of_counts_made_elsewhere() -> None:
+    """It has one count more than bounds."""
+    assert [*Histogram.of((1, 2), [3, 4, 5], 9.0).buckets()] == [("1.0", 3), ("2.0", 7), ("+Inf", 12)]
+    with pytest.raises(ValueError, match="2 bounds make 3 counts"):
+        Histogram.of((1, 2), [3, 4], 9.0)
