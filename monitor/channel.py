@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 from monitor.errors import Closed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import TypeAlias
 
 __all__ = ["Channel", "Closed"]
@@ -86,6 +87,22 @@ class Channel(Generic[T]):
         if self._getters or self._putters:
             self._settle()
 
+    def put_nowait(self, item: T) -> bool:
+        """
+        Append an item at once if there is room that is promised to nobody; tell whether it is in.
+
+        Raises:
+            Closed: If the channel is closed; the item is not in.
+        """
+        if self._closed:
+            raise self._closed_error()
+        if self._promised_places or len(self._items) >= self.capacity:
+            return False
+        self._items.append(item)
+        if self._getters:
+            self._settle()
+        return True
+
     def offer(self, item: T) -> bool:
         """
         Append an item at once; drop the oldest if the channel is full.
@@ -141,6 +158,10 @@ class Channel(Generic[T]):
         if self._putters:
             self._settle()
         return taken
+
+    def waiting(self) -> Iterator[T]:
+        """Yield what waits, oldest first, without taking it. Nothing may be put or taken meanwhile."""
+        return iter(self._items)
 
     def close(self) -> None:
         """

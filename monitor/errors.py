@@ -11,6 +11,7 @@ Every exception of the daemon, with the exit code that it ends the process with.
     │   ├── RequestFailed            one RPC request failed, the next may succeed
     │   ├── StoreUnavailable         PostgreSQL is away
     │   └── RedisUnavailable         Redis is away
+    ├── JournalBroken            74  the disk under the journal fails (full is no failure: then it waits)
     ├── DrainTooSlow             75  the stop deadline passed before the last batch was committed
     ├── AlreadyRunning           75  another daemon holds the database or the state directory
     ├── EmbeddedFailed           75  a server of the embedded default does not start
@@ -103,6 +104,12 @@ class StoreUnavailable(Transient):
 
 class RedisUnavailable(Transient):
     """Redis is away."""
+
+
+class JournalBroken(MonitorError):
+    """The disk under the journal fails, otherwise than by being full."""
+
+    exit_code = 74
 
 
 class DrainTooSlow(MonitorError):
