@@ -49,6 +49,13 @@ class _Counted:
 
     def frame(self, raw: bytes) -> None:
         self.recorder.frame(raw)
+        self._end_when_enough()
+
+    def polled(self, slot: int, body: bytes) -> None:
+        self.recorder.polled(slot, body)
+        self._end_when_enough()
+
+    def _end_when_enough(self) -> None:
         if self._count is not None and self.recorder.notices >= self._count:
             raise _Enough
 

@@ -3,7 +3,8 @@ Recorded feeds: what a node said, word by word, one notice per line.
 
 A capture is JSON lines, gzip-compressed or plain. The first line is the header; every other has `ns`, the nanoseconds
 since the recording began, and one of: `frame` (a notification), `text` (a frame that is no JSON), `job` and `answer` (a
-fetch and the HTTP body that it brought), `mark` ("connected" with `labels`, or "lost" with `reason`).
+fetch and the HTTP body that it brought), `slot` and `answer` (a block that was polled), `mark` ("connected" with
+`labels`, or "lost" with `reason`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import IO, TYPE_CHECKING, Literal, Self
 
 import msgspec
 
-from decoders.core.transaction import TransactionError
+from decoders.core.answers import Slot
+from decoders.core.transaction import TransactionError, read_block
 from monitor.errors import BadInput
 from monitor.sources import rpc
 from monitor.sources.jobs import Job, read_result
@@ -59,6 +61,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
     frame: msgspec.Raw = msgspec.Raw()
     text: str | None = None
     job: Job | None = None
+    slot: Slot | None = None
     answer: msgspec.Raw = msgspec.Raw()
     mark: Literal["connected", "lost"] | None = None
     reason: str | None = None
@@ -116,6 +119,11 @@ class Recorder:
     def answer(self, job: Job, body: bytes) -> None:
         """Record what the node answered to a fetch."""
         self._put(Line(self._ns(), job=job, answer=msgspec.Raw(_one_line(body))))
+
+    def polled(self, slot: int, body: bytes) -> None:
+        """Record what the node answered when it was asked for the block of a slot."""
+        self.notices += 1
+        self._put(Line(self._ns(), slot=slot, answer=msgspec.Raw(_one_line(body))))
 
     def flush(self) -> None:
         """Hand everything to the operating system."""
@@ -250,6 +258,8 @@ class Replayer:
             return self._frame(line.text.encode())
         if line.job is not None:
             return self._answer(line.job, bytes(line.answer))
+        if line.slot is not None:
+            return self._polled(line.slot, bytes(line.answer))
         match line.mark:
             case "connected":
                 self._translator.connected(line.labels)
@@ -278,6 +288,18 @@ class Replayer:
                 return read_result(job, response.result, self._programs)
         except TransactionError:
             pass  # its recorder could not read it either, or followed other programs
+        return self._malformed()
+
+    def _polled(self, slot: int, body: bytes) -> Sequence[Notice]:
+        self.tally.frames += 1
+        self.tally.frame_bytes += len(body)
+        response = rpc.read_response(body)
+        try:
+            if isinstance(response, rpc.Response):
+                block = read_block(response.result)
+                return self._translator.block(rpc.BlockValue(slot, None, block))
+        except TransactionError:
+            pass  # somebody changed the file: what could not be read was not recorded
         return self._malformed()
 
     def _malformed(self) -> Sequence[Notice]:

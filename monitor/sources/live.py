@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,7 +9,7 @@ import structlog
 
 from monitor.errors import SourceLost
 from monitor.sources import rpc
-from monitor.sources.backoff import Backoff
+from monitor.sources.recovery import Recovery
 from monitor.sources.session import Limits, open_session
 from monitor.sources.silence import Silence
 from monitor.sources.subscriptions import Stray, Told
@@ -40,6 +39,9 @@ class Tap(Protocol):
     def frame(self, raw: bytes) -> None:
         """The node said this: a notification of ours, or something that cannot be read."""
 
+    def polled(self, slot: int, body: bytes) -> None:
+        """The node answered this when it was asked for the block of a slot."""
+
     def lost(self, reason: str) -> None:
         """The connection is gone."""
 
@@ -51,6 +53,9 @@ class NoTap:
         """Ignore it."""
 
     def frame(self, raw: bytes) -> None:
+        """Ignore it."""
+
+    def polled(self, slot: int, body: bytes) -> None:
         """Ignore it."""
 
     def lost(self, reason: str) -> None:
@@ -99,9 +104,8 @@ class LiveSource:
         self._wanted = wanted
         self._tap: Tap = tap or NoTap()
         self._translator = Translator(name, following.programs, self.tally, following.commitment)
-        self._backoff = Backoff(following.first_delay_s, following.longest_delay_s)
+        self._recovery = Recovery(name, following, self.tally, self._translator, self._tap)
         self._silence = Silence(following.limits.subscription_silence_s)
-        self._settles_at: float | None = None
 
     async def run(self, out: Outlet) -> None:
         """
@@ -110,23 +114,14 @@ class LiveSource:
         Raises:
             SourceRefused: If the node will never serve us like this.
         """
-        while True:
-            try:
-                await self._follow(out)
-            except SourceLost as error:
-                await self._tell_loss(error, out)
-                await asyncio.sleep(self._delay_s(error))
+        await self._recovery.run(lambda: self._follow(out), out)
 
     async def _follow(self, out: Outlet) -> None:
         """Live through one connection."""
         async with open_session(self._following.endpoint, self._following.limits) as session:
             await session.subscribe(self._wanted)
-            self._settles_at = asyncio.get_running_loop().time() + self._following.settled_after_s
-            self.tally.connects += 1
-            self._tap.connected(session.labels)
-            self._translator.connected(session.labels)
+            self._recovery.connected(session.labels, self._following.endpoint)
             self._silence.connected(session.labels.values())
-            log.info("source_connected", source=self.name, endpoint=str(self._following.endpoint))
             await self._forward(session, out)
 
     async def _forward(self, session: Session, out: Outlet) -> None:
@@ -159,16 +154,3 @@ class LiveSource:
                 f" {silent.silent_s:.3g} s",
                 kind="subscription_silent",
             )
-
-    async def _tell_loss(self, error: SourceLost, out: Outlet) -> None:
-        self.tally.losses[error.kind] += 1
-        self._tap.lost(str(error))
-        log.warning("source_lost", source=self.name, reason=error.kind, error=str(error))
-        for notice in self._translator.lost(str(error)):
-            await out.put(notice)
-
-    def _delay_s(self, error: SourceLost) -> float:
-        if self._settles_at is not None and asyncio.get_running_loop().time() >= self._settles_at:
-            self._backoff.succeeded()
-        self._settles_at = None
-        return self._backoff.failed(error.retry_after_s)

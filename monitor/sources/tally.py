@@ -12,6 +12,7 @@ class FeedTally:
     Counts of one feed since the process started.
 
     Notices: `received` = `repeats` + `irrelevant` + `malformed` + `forwarded`. Strays belong to no subscription.
+    `behind_slots`: how far a feed that asks for its blocks lies behind the node.
     """
 
     frames: int = 0
@@ -26,6 +27,7 @@ class FeedTally:
     losses: Counter[str] = field(default_factory=Counter)
     head_slot: int | None = None
     root_slot: int | None = None
+    behind_slots: int = 0
 
 
 @dataclass(slots=True)

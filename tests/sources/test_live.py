@@ -40,6 +40,10 @@ class Told:
         """Remember."""
         self.lines.append(raw)
 
+    def polled(self, slot: int, body: bytes) -> None:
+        """Remember."""
+        self.lines.append((slot, body))
+
     def lost(self, reason: str) -> None:
         """Remember."""
         self.lines.append(("lost", reason))
