@@ -11,9 +11,15 @@ from monitor.config import example_toml
 from monitor.data import data_dir
 from monitor.errors import ConfigError, UsageError
 
-UNITS = ("launch-monitor-migrate.service", "launch-monitor-ingest.service")
+UNITS = (
+    "launch-monitor-migrate.service",
+    "launch-monitor-ingest.service",
+    "launch-monitor-audit.service",
+    "launch-monitor-audit.timer",
+)
 CONFIG = Path("/etc/launch-monitor/launch-monitor.toml")
 CREDENTIALS = Path("/etc/launch-monitor/credentials")
+_AUDIT_SLOTS = 200
 _UNIT_FOLDER = Path("/etc/systemd/system")
 _FIRST_CONFIG = f"""\
 # Every setting with its default. Secrets may go into files of their own instead, readable by root alone:
@@ -30,6 +36,7 @@ def render(program: Path, config: Path = CONFIG, credentials: Path = CREDENTIALS
     values = {
         "@HARDENING@": (templates / "hardening.conf").read_text(encoding="utf-8").strip(),
         "@PROGRAM@": _word(program),
+        "@AUDIT_SLOTS@": str(_AUDIT_SLOTS),
         "@CONFIG@": _word(config),
         "@CREDENTIALS@": str(credentials).replace("%", "%%"),
     }
@@ -85,7 +92,7 @@ def install(
     return [
         *(f"wrote {path}" for path in written),
         f"next: name the node in {_under(root, config)}, or in node_ws_url and node_http_url below {CREDENTIALS}",
-        "then: systemctl enable --now launch-monitor-ingest",
+        "then: systemctl enable --now launch-monitor-ingest launch-monitor-audit.timer",
     ]
 
 

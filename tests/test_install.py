@@ -14,17 +14,18 @@ from monitor import install
 from monitor.config import load
 from monitor.errors import ConfigError
 
+SERVICES = ("launch-monitor-migrate.service", "launch-monitor-ingest.service", "launch-monitor-audit.service")
 WORST_EXPOSURE = "15"  # tenths, as systemd-analyze wants it
 
 
 @pytest.mark.parametrize("program", ["/opt/launch-monitor/bin/launch-monitor", '/opt/50% "of" it/launch-monitor'])
 def test_nothing_is_left_to_fill_in(program: str) -> None:
-    """Every mark of the templates has its value in both units."""
+    """Every mark of the templates has its value in every unit, and every service is hardened alike."""
     texts = install.render(Path(program))
-    assert set(texts) == {"launch-monitor-ingest.service", "launch-monitor-migrate.service"}
-    for text in texts.values():
+    assert set(texts) == set(SERVICES) | {"launch-monitor-audit.timer"}
+    for name, text in texts.items():
         assert "@" not in text.replace("@system-service", "").replace("@privileged", "").replace("@resources", "")
-        assert "DynamicUser=yes" in text
+        assert ("DynamicUser=yes\nUMask=0077\nNoNewPrivileges=yes\n" in text) == (name in SERVICES)
 
 
 def test_paths_are_quoted_as_systemd_reads_them() -> None:
@@ -34,10 +35,35 @@ def test_paths_are_quoted_as_systemd_reads_them() -> None:
 
 
 def test_a_configuration_error_is_not_restarted_and_everything_else_is() -> None:
-    """Exit 78 waits for a human; no other end is final."""
-    for text in install.render(Path("/opt/x")).values():
-        assert "RestartPreventExitStatus=78\n" in text
-        assert "Restart=on-failure\n" in text
+    """Exit 78 waits for a human; no other end of a service that somebody waits for is final."""
+    texts = install.render(Path("/opt/x"))
+    for name in SERVICES[:2]:
+        assert "RestartPreventExitStatus=78\n" in texts[name]
+        assert "Restart=on-failure\n" in texts[name]
+
+
+def test_the_audit_is_run_by_its_timer_once_a_day() -> None:
+    """It draws a number of slots, and one that failed is left until the next day."""
+    texts = install.render(Path("/opt/x"))
+    audit = texts["launch-monitor-audit.service"]
+    assert "ExecStart=/opt/x audit --slots 200 --config /etc/launch-monitor/launch-monitor.toml\n" in audit
+    assert "Restart=no\n" in audit
+    assert "OnCalendar=daily\n" in texts["launch-monitor-audit.timer"]
+
+
+def test_every_service_may_write_its_state_and_nothing_else() -> None:
+    """The journal lies in StateDirectory, which is the same one for all of them and for nobody else."""
+    for name in SERVICES:
+        text = install.render(Path("/opt/x"))[name]
+        assert "StateDirectory=launch-monitor\nStateDirectoryMode=0700\n" in text
+        assert "ProtectSystem=strict\n" in text
+        assert "ReadWritePaths" not in text
+
+
+def test_a_reload_reads_the_idl_files_again() -> None:
+    """SIGHUP to the daemon itself, not to its servers."""
+    text = install.render(Path("/opt/x"))["launch-monitor-ingest.service"]
+    assert "ExecReload=/bin/kill -HUP $MAINPID\n" in text
 
 
 def test_a_second_installation_keeps_the_configuration_and_renews_the_units(tmp_path: Path) -> None:
@@ -114,7 +140,7 @@ def test_systemd_finds_no_fault_in_the_units(units: list[str]) -> None:
 @pytest.mark.ci
 def test_systemd_finds_the_units_hardened(units: list[str]) -> None:
     """Exposure is at most 1.5 of 10."""
-    for unit in units:
+    for unit in (path for path in units if path.endswith(".service")):
         rated = subprocess.run(
             ["systemd-analyze", "security", "--offline=true", f"--threshold={WORST_EXPOSURE}", unit],
             check=False,
