@@ -8,7 +8,9 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from decoders.core.types import PoolInfo
-from monitor.store.batch import SKIPPED_BY_START
+from monitor.store.asked import HoleRow, OpenHole, Request, count_open_holes
+from monitor.store.kept import FaultRow, TailRow
+from monitor.store.slots import SlotRows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,6 +18,20 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     import asyncpg
+
+__all__ = [
+    "FaultRow",
+    "FeedProgress",
+    "GraduationRow",
+    "HoleRow",
+    "LaunchRow",
+    "OpenHole",
+    "Request",
+    "SlotRows",
+    "Status",
+    "TailRow",
+    "TradeRow",
+]
 
 _POOLS = """
 SELECT p.address, p.venue, t.mint, q.address, t.platform, p.flipped, COALESCE(p.canonical, FALSE), t.platform_config
@@ -35,7 +51,6 @@ WITH RECURSIVE parts AS (
 SELECT p.part_of, COALESCE(sum(s.n_live_tup), 0)::bigint
   FROM parts p LEFT JOIN pg_stat_user_tables s ON s.relid = p.relid GROUP BY p.part_of
 """
-_TO_FILL = f"filled_at IS NULL AND reason <> '{SKIPPED_BY_START}'"
 _COUNTED = ("tokens", "mints", "pools", "transactions", "faults", "holes", "batches")
 
 
@@ -65,18 +80,6 @@ class Status:
     newest_block_time: datetime | None
     newest_slot: int | None
     progress: tuple[FeedProgress, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class OpenHole:
-    """Something known to be missing: all of the slots, or (`signature` set) one transaction in them."""
-
-    id: int
-    first_slot: int
-    last_slot: int
-    signature: str | None
-    reason: str
-    feed: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,23 +171,6 @@ async def progress(connection: asyncpg.Connection) -> tuple[FeedProgress, ...]:
     """Return how far each feed is complete."""
     names = ", ".join(field.name for field in fields(FeedProgress))
     return tuple(FeedProgress(*row) for row in await connection.fetch(f"SELECT {names} FROM feeds ORDER BY 1, 2"))
-
-
-async def open_holes(connection: asyncpg.Connection, limit: int, without: Iterable[int] = ()) -> list[OpenHole]:
-    """Return up to `limit` open holes but those left on purpose or of the ids `without`, oldest slots first."""
-    names = ", ".join(field.name for field in fields(OpenHole))
-    rows = await connection.fetch(
-        f"SELECT {names} FROM holes WHERE {_TO_FILL} AND id <> ALL($2) ORDER BY first_slot, id LIMIT $1",
-        limit,
-        list(without),
-    )
-    return [OpenHole(*row) for row in rows]
-
-
-async def count_open_holes(connection: asyncpg.Connection) -> int:
-    """Return how many holes are open, but those left on purpose."""
-    count: int = await connection.fetchval(f"SELECT count(*) FROM holes WHERE {_TO_FILL}")
-    return count
 
 
 async def newest_slot(connection: asyncpg.Connection) -> int | None:

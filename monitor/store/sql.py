@@ -156,19 +156,6 @@ INSERT_TAILS = f"""
 INSERT INTO tails ({", ".join(_TAIL_NAMES)}) SELECT * FROM {_unnest(_TAIL_NAMES, _TAIL_TYPES)} ON CONFLICT DO NOTHING
 """
 
-UPSERT_PROGRESS = """
-INSERT INTO feeds AS f (feed, program, slot, block_time, blockhash) VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (feed, program) DO UPDATE
-   SET slot = EXCLUDED.slot, block_time = EXCLUDED.block_time, blockhash = EXCLUDED.blockhash, updated_at = now()
- WHERE f.slot < EXCLUDED.slot
-"""
-INSERT_HOLE = """
-INSERT INTO holes (feed, program, first_slot, last_slot, signature, reason) VALUES ($1, $2, $3, $4, $5, $6)
-ON CONFLICT DO NOTHING
-"""
-FILL_HOLE = """
-UPDATE holes SET filled_at = now(), filled_by = $1 WHERE filled_at IS NULL AND (id = $2 OR signature = $3)
-"""
 ABANDON_HOLES = """
 WITH abandoned AS (
     UPDATE holes SET filled_at = now(), filled_by = 'abandoned' WHERE filled_at IS NULL RETURNING id

@@ -6,19 +6,19 @@ import asyncio
 import contextlib
 import hashlib
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import asyncpg
 import structlog
 
 from monitor.errors import AlreadyRunning, StoreUnavailable
-from monitor.store import migrate, read, sql
+from monitor.store import asked, kept, migrate, read, slots, sql
 from monitor.store.partitions import Partitions
 from monitor.store.trouble import translated
 from monitor.store.write import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Mapping
     from types import TracebackType
 
     from decoders.core.types import PoolInfo
@@ -150,6 +150,19 @@ class Store:
             with translated():
                 await self._connected()
 
+    async def try_lock(self) -> bool:
+        """
+        Become the writer of this database if nobody is, and tell whether this process is now.
+
+        Raises:
+            SchemaMismatch, StoreUnavailable: As `lock`.
+        """
+        try:
+            await self.lock()
+        except AlreadyRunning:
+            return False
+        return True
+
     async def write(self, batch: Batch) -> Written:
         """
         Commit a batch: all of it or nothing. Repeat it unchanged after StoreUnavailable: it will not be written twice.
@@ -189,15 +202,86 @@ class Store:
         async with self._reader() as connection:
             return await read.progress(connection)
 
-    async def open_holes(self, limit: int, without: Iterable[int] = ()) -> list[read.OpenHole]:
+    async def open_holes(self, limit: int, without: Iterable[int] = ()) -> list[asked.OpenHole]:
         """Return up to `limit` open holes but those of the ids `without`, oldest slots first."""
         async with self._reader() as connection:
-            return await read.open_holes(connection, limit, without)
+            return await asked.open_holes(connection, limit, without)
 
     async def count_open_holes(self) -> int:
         """Return how many holes are open."""
         async with self._reader() as connection:
-            return await read.count_open_holes(connection)
+            return await asked.count_open_holes(connection)
+
+    async def holes(self, *, open_only: bool, limit: int) -> list[asked.HoleRow]:
+        """Return up to `limit` holes: the open ones, oldest slots first, or all, the last noticed first."""
+        async with self._reader() as connection:
+            return await asked.holes(connection, open_only=open_only, limit=limit)
+
+    async def hole(self, hole_id: int) -> asked.HoleRow | None:
+        """Return a hole, or None if there is none of that id."""
+        async with self._reader() as connection:
+            return await asked.hole(connection, hole_id)
+
+    async def file_hole(
+        self, first_slot: int, last_slot: int, reason: str, signature: str | None = None, feed: str = ""
+    ) -> int:
+        """Note a hole and return its id: that of the open one if it is the same. Whoever writes will fill it."""
+        async with self._reader() as connection:
+            return await asked.file_hole(connection, first_slot, last_slot, reason, signature, feed)
+
+    async def file_request(self, kind: str, args: Mapping[str, Any]) -> int:
+        """Ask whoever writes for something, and return the request's id."""
+        async with self._reader() as connection:
+            return await asked.file_request(connection, kind, args)
+
+    async def open_requests(self) -> list[asked.Request]:
+        """Return what has yet to be done, oldest first."""
+        async with self._reader() as connection:
+            return await asked.open_requests(connection)
+
+    async def request(self, request_id: int) -> asked.Request | None:
+        """Return a request, or None if there is none of that id."""
+        async with self._reader() as connection:
+            return await asked.request(connection, request_id)
+
+    async def settle_request(self, request_id: int, result: Mapping[str, Any]) -> None:
+        """Note that a request is done, and what came of it. One that is done stays as it is."""
+        async with self._reader() as connection:
+            await asked.settle_request(connection, request_id, result)
+
+    async def faults(self, limit: int, *, unresolved_only: bool = True, after_id: int = 0) -> list[kept.FaultRow]:
+        """Return up to `limit` faults with ids above `after_id`, by id."""
+        async with self._reader() as connection:
+            return await kept.faults(connection, limit, unresolved_only=unresolved_only, after_id=after_id)
+
+    async def tails(self, after_id: int, limit: int) -> list[kept.TailRow]:
+        """Return up to `limit` unresolved tails whose whole event was kept, with ids above `after_id`, by id."""
+        async with self._reader() as connection:
+            return await kept.tails(connection, after_id, limit)
+
+    async def journal_done(self, journal_id: str) -> int:
+        """Return up to which number the journal of that id is committed; 0: nothing of it is."""
+        async with self._reader() as connection:
+            return await slots.journal_done(connection, journal_id)
+
+    async def final_through(self) -> int | None:
+        """Return up to which slot all rows were compared with the finalized chain; None: they never were."""
+        async with self._reader() as connection:
+            return await slots.final_through(connection)
+
+    async def unsettled(self, after_slot: int, through_slot: int, limit: int = 10_000) -> list[tuple[int, str]]:
+        """
+        Return slots and signatures of what stands in these slots, by slot; none twice.
+
+        A slot is returned whole: there may be more than `limit` if that many are in one slot. Ask again after the last.
+        """
+        async with self._reader() as connection:
+            return await slots.unsettled(connection, after_slot, through_slot, limit)
+
+    async def rows_of_slot(self, slot: int, block_time: int | None = None) -> slots.SlotRows:
+        """Return everything that stands in a slot; its block time (Unix seconds) makes that cheaper."""
+        async with self._reader() as connection:
+            return await slots.rows_of_slot(connection, slot, block_time)
 
     async def hole_failed(self, hole_id: int, reason: str) -> None:
         """

@@ -10,7 +10,8 @@ import asyncpg
 from decoders.core.types import Trade
 from monitor.errors import AlreadyRunning
 from monitor.store import sql
-from monitor.store.batch import Batch, Upgraded, Written
+from monitor.store.batch import TOLD_AFTER_FINAL, Batch, Hole, Upgraded, Written
+from monitor.store.commits import write_commits
 from monitor.store.fold import Outcome, World, fold, link, wanted
 from monitor.store.order import Arrivals, arrival_order, exact_order
 from monitor.store.recent import Recent
@@ -20,7 +21,7 @@ from monitor.store.states import MintState, PoolState, TokenState, columns
 from monitor.store.trouble import REFUSALS, is_refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from decoders.core.types import Fact, Fault
@@ -124,8 +125,8 @@ class Writer:
             await connection.execute("BEGIN")
             attempt = Attempt(found, batch_no, collided=look_first)
             await self._write_facts(connection, attempt, look_first=look_first)
-            await _write_progress(connection, batch)
             attempt.written = _written(attempt)
+            await write_commits(connection, batch, (*batch.holes, *_late_holes(batch, attempt)))
             if batch.facts:
                 await self._write_batch(connection, batch, attempt)
         except BaseException as error:
@@ -381,20 +382,6 @@ async def _save(connection: asyncpg.Connection, world: World) -> None:
             )
 
 
-async def _write_progress(connection: asyncpg.Connection, batch: Batch) -> None:
-    for hole in batch.holes:
-        await connection.execute(
-            sql.INSERT_HOLE, hole.feed, hole.program, hole.first_slot, hole.last_slot, hole.signature, hole.reason
-        )
-    for filled in batch.filled:
-        await connection.execute(sql.FILL_HOLE, filled.by, filled.hole_id, filled.signature)
-    for progress in batch.progress:
-        at = Times().get(progress.block_time)
-        await connection.execute(
-            sql.UPSERT_PROGRESS, progress.feed, progress.program, progress.slot, at, progress.blockhash
-        )
-
-
 def _has_tail(fact: Fact) -> bool:
     return fact.record is not None and bool(fact.record.tail) and type(fact).kind not in ("trade", "other")
 
@@ -422,6 +409,13 @@ def _fault_row(fault: Fault, kind: str, times: Times, batch_no: int) -> Row:
         fault.payload,
         batch_no,
     )
+
+
+def _late_holes(batch: Batch, attempt: Attempt) -> Iterator[Hole]:
+    """Yield a hole for each slot that was final when something new was told of it."""
+    slots = {fact.slot for fact in attempt.written.new} & batch.late if batch.late else ()
+    for slot in sorted(slots):
+        yield Hole(first_slot=slot, last_slot=slot, reason=TOLD_AFTER_FINAL)
 
 
 def _written(attempt: Attempt) -> Written:

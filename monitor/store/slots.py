@@ -1,0 +1,99 @@
+"""What stands in the slots of the chain, to be compared with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from monitor.store.order import slot_of
+
+if TYPE_CHECKING:
+    import asyncpg
+
+_UNSETTLED = """
+SELECT slot, signature FROM (
+    SELECT slot, signature FROM transactions WHERE slot > $1 AND slot <= $2 AND voided_at IS NULL
+    UNION
+    SELECT slot, signature FROM changes WHERE slot > $1 AND slot <= $2 AND voided_at IS NULL
+) standing ORDER BY slot, signature LIMIT $3
+"""
+_TRADES = """
+SELECT r.*, b.address AS mint, q.address AS quote_mint, p.address AS pool
+  FROM transactions r
+  JOIN mints b ON b.id = r.token_id JOIN mints q ON q.id = r.quote_id JOIN pools p ON p.id = r.pool_id
+ WHERE r.slot = $1 AND r.voided_at IS NULL
+   AND ($2::timestamptz IS NULL OR r.block_time BETWEEN $2 - INTERVAL '1 hour' AND $2 + INTERVAL '1 hour')
+"""
+_TOKENS = """
+SELECT t.*, c.address AS curve, g.address AS graduation_pool, g.venue AS graduation_venue
+  FROM tokens t LEFT JOIN pools c ON c.id = t.curve_id LEFT JOIN pools g ON g.id = t.graduation_pool_id
+ WHERE t.id IN (
+    SELECT token_id FROM changes WHERE slot = $1 AND token_id IS NOT NULL
+    UNION SELECT id FROM tokens WHERE launched_at = $2 UNION SELECT id FROM tokens WHERE graduated_at = $2)
+"""
+_POOLS = """
+SELECT p.*, b.address AS mint, q.address AS quote_mint
+  FROM pools p LEFT JOIN mints b ON b.id = p.token_id LEFT JOIN mints q ON q.id = p.quote_id
+ WHERE p.id IN (SELECT pool_id FROM changes WHERE slot = $1 AND pool_id IS NOT NULL) AND p.created_order >> 32 = $1
+"""
+
+Row = dict[str, Any]
+"""A row by its columns (docs/SCHEMA.md)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlotRows:
+    """
+    What stands in one slot.
+
+    `trades` are rows of `transactions`, with the addresses `mint`, `quote_mint` and `pool`. `launches`, `completions`
+    and `graduations` are rows of `tokens` of which that happened there, with the addresses `curve`, `graduation_pool`
+    and the `graduation_venue`; `pools` are rows of `pools` that were made there, with `mint` and `quote_mint`.
+    """
+
+    trades: list[Row] = field(default_factory=list)
+    launches: list[Row] = field(default_factory=list)
+    completions: list[Row] = field(default_factory=list)
+    graduations: list[Row] = field(default_factory=list)
+    pools: list[Row] = field(default_factory=list)
+
+
+async def journal_done(connection: asyncpg.Connection, journal_id: str) -> int:
+    """Return up to which number the journal of that id is committed; 0: nothing of it is."""
+    done: int | None = await connection.fetchval("SELECT done_seq FROM journals WHERE id = $1", journal_id)
+    return done or 0
+
+
+async def final_through(connection: asyncpg.Connection) -> int | None:
+    """Return up to which slot all rows were compared with the finalized chain; None: they never were."""
+    slot: int | None = await connection.fetchval("SELECT through_slot FROM finality")
+    return slot
+
+
+async def unsettled(
+    connection: asyncpg.Connection, after_slot: int, through_slot: int, limit: int
+) -> list[tuple[int, str]]:
+    """Return distinct slots and signatures of what stands in these slots, by slot, each slot whole."""
+    found = [tuple(row) for row in await connection.fetch(_UNSETTLED, after_slot, through_slot, limit)]
+    if len(found) < limit:
+        return found
+    last = found[-1][0]
+    whole = [row for row in found if row[0] != last]
+    return whole or [tuple(row) for row in await connection.fetch(_UNSETTLED, last - 1, last, None)]
+
+
+async def rows_of_slot(connection: asyncpg.Connection, slot: int, block_time: int | None) -> SlotRows:
+    """Return everything that stands in a slot; its block time (Unix seconds) makes that cheaper."""
+    at = None if block_time is None else datetime.fromtimestamp(block_time, UTC)
+    found = SlotRows(
+        trades=[dict(row) for row in await connection.fetch(_TRADES, slot, at)],
+        pools=[dict(row) for row in await connection.fetch(_POOLS, slot)],
+    )
+    for row in await connection.fetch(_TOKENS, slot, at):
+        stamps = (("launch", found.launches), ("completed", found.completions), ("graduated", found.graduations))
+        for prefix, rows in stamps:
+            order = row[f"{prefix}_order"]
+            if order is not None and slot_of(order) == slot:
+                rows.append(dict(row))
+    return found
