@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -16,13 +18,14 @@ from monitor.sources.notices import HISTORY
 
 if TYPE_CHECKING:
     from decoders.core.types import TxNotice
-    from monitor.sources.client import RpcClient
+    from monitor.sources.clients import Rpc
 
 _NULL = b"null"
 # These tell something of the block that was asked for; all others tell of the node, which may be away.
-_OF_THE_BLOCK = frozenset({"not_yet", "not_there", "pruned", "version"})
+_OF_THE_BLOCK = frozenset({"not_yet", "not_there", "pruned", "no_history", "version"})
 Ending: TypeAlias = SourceLost | SourceRefused
 _slots_decoder = msgspec.json.Decoder(list[Slot])
+_slot_decoder = msgspec.json.Decoder(Slot)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +47,30 @@ _header_decoder = msgspec.json.Decoder(_Header)
 
 
 class Blocks:
-    """What a node holds of the past. `failures` counts the requests in a row that told of nothing but its absence."""
+    """What a node holds of the past, at one commitment."""
 
     def __init__(
-        self, client: RpcClient, programs: frozenset[str], commitment: rpc.Commitment, *, most_failures: int
+        self,
+        client: Rpc,
+        programs: frozenset[str],
+        commitment: rpc.Commitment,
+        *,
+        most_failures: int,
+        at_once: int = 4,
     ) -> None:
-        self.failures = 0
-        self._client = client
+        self.node = Node(client, at_once=at_once, most_failures=most_failures)
         self._programs = programs
-        self._commitment: rpc.Commitment = commitment
-        self._most_failures = most_failures
+        self.commitment: rpc.Commitment = commitment
+
+    def at(self, commitment: rpc.Commitment) -> Blocks:
+        """Return the same at another commitment, within the same bounds."""
+        other = copy.copy(self)
+        other.commitment = commitment
+        return other
 
     async def listed(self, first_slot: int, last_slot: int) -> list[int]:
-        """Return the slots of a range for which the node lists a block. Raises as `_ask`, and TransactionError."""
-        result = await self._ask(rpc.get_blocks(first_slot, last_slot, self._commitment))
+        """Return the slots of a range for which the node lists a block. Raises as `Node.ask`, and TransactionError."""
+        result = await self.node.ask(rpc.get_blocks(first_slot, last_slot, self.commitment))
         try:
             slots = _slots_decoder.decode(result)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -67,21 +80,54 @@ class Blocks:
     async def block(self, slot: int) -> Block | RequestFailed | TransactionError | Ending:
         """Return a block, or why there is none: an error that is raised would end its siblings."""
         try:
-            return block_of(await self._ask(rpc.get_block(slot, self._commitment)), slot, self._programs)
+            return block_of(await self.node.ask(rpc.get_block(slot, self.commitment)), slot, self._programs)
         except (RequestFailed, TransactionError, SourceLost, SourceRefused) as error:
             return error
 
     async def header(self, slot: int) -> Link:
-        """Return what a block says of its parent. Raises as `_ask`, and TransactionError."""
-        return header_of(await self._ask(rpc.get_block_header(slot, self._commitment)))
+        """Return what a block says of its parent. Raises as `Node.ask`, and TransactionError."""
+        return header_of(await self.node.ask(rpc.get_block_header(slot, self.commitment)))
 
     async def transaction(self, signature: str, slot: int) -> TxNotice | None:
-        """Return a transaction; None: the node does not know it. Raises as `_ask`, and TransactionError."""
-        result = await self._ask(rpc.get_transaction(signature, self._commitment))
+        """Return a transaction; None: the node does not know it. Raises as `Node.ask`, and TransactionError."""
+        result = await self.node.ask(rpc.get_transaction(signature, self.commitment))
         known = bytes(result).strip() != _NULL
         return transaction_of(result, signature, slot, self._programs) if known else None
 
-    async def _ask(self, request: rpc.Request) -> msgspec.Raw:
+
+class Node:
+    """
+    Whoever is asked, within a bound of requests at once.
+
+    `failures` counts the requests in a row that told of nothing but its absence. After `most_failures`, or a refusal,
+    nobody asks any more until `begin`.
+    """
+
+    def __init__(self, client: Rpc, *, at_once: int, most_failures: int) -> None:
+        self.failures = 0
+        self._client = client
+        self._most_failures = most_failures
+        self._places = asyncio.Semaphore(at_once)
+        self._away: Ending | None = None
+        self._kept_from: int | None = None
+        self._is_kept_asked = False
+
+    def begin(self) -> None:
+        """Begin a try: the node may be there again."""
+        self._away, self._is_kept_asked = None, False
+
+    async def kept_from(self) -> int | None:
+        """Return the lowest slot whose block is still to be had, asked for once a try; None: nobody tells."""
+        if not self._is_kept_asked:
+            self._is_kept_asked, self._kept_from = True, None
+            try:
+                answers = await self._client.each(rpc.get_first_available_block())
+                self._kept_from = min(_slot_decoder.decode(answer.result) for answer in answers)
+            except (RequestFailed, SourceRefused, msgspec.MsgspecError, UnicodeDecodeError):
+                pass  # it only helps to tell people why
+        return self._kept_from
+
+    async def ask(self, request: rpc.Request) -> msgspec.Raw:
         """
         Return the node's result.
 
@@ -90,17 +136,28 @@ class Blocks:
             SourceLost: If there was none so many times in a row that the node must be away.
             SourceRefused: If the node does not let us in.
         """
-        try:
-            answer = await self._client.call(request)
-        except RequestFailed as error:
-            if rpc.kind_of(error.code) in _OF_THE_BLOCK:
+        async with self._places:
+            if self._away is not None:
+                raise self._away
+            try:
+                answer = await self._client.call(request)
+            except SourceRefused as error:
+                self._away = error
                 raise
-            self.failures += 1
-            if self.failures >= self._most_failures:
-                raise SourceLost(str(error), retry_after_s=error.retry_after_s, kind="history") from error
-            raise
-        self.failures = 0
-        return answer.result
+            except RequestFailed as error:
+                self._failed(error)
+                raise
+            self.failures = 0
+            return answer.result
+
+    def _failed(self, error: RequestFailed) -> None:
+        if rpc.kind_of(error.code) in _OF_THE_BLOCK:
+            self.failures = 0
+            return
+        self.failures += 1
+        if self.failures >= self._most_failures:
+            self._away = SourceLost(str(error), retry_after_s=error.retry_after_s, kind="history")
+            raise self._away from error
 
 
 def block_of(result: msgspec.Raw | bytes, slot: int, programs: frozenset[str]) -> Block:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
@@ -10,9 +11,10 @@ import structlog
 from decoders.core.transaction import TransactionError
 from monitor.errors import RequestFailed, SourceLost, SourceRefused, StoreUnavailable
 from monitor.sources.blocks import Block, Blocks
+from monitor.sources.filling import Filling
 from monitor.sources.notices import HISTORY, HoleFilled
-from monitor.sources.pieces import HistoryRules, Work
-from monitor.sources.proving import Prover
+from monitor.sources.pieces import HistoryRules, Lack, Work
+from monitor.sources.proving import Prover, lack_of
 from monitor.sources.tally import HistoryTally
 from monitor.tasks import retry
 
@@ -20,11 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from decoders.core.types import TxNotice
-    from monitor.sources.client import RpcClient
+    from monitor.sources.clients import Rpc
     from monitor.sources.notices import Outlet
     from monitor.sources.rpc import Commitment
 
 log = structlog.get_logger(__name__)
+
+SETTLED_REASONS = frozenset({"told_after_final", "not_final", "audit"})
+"""Holes of these reasons are in doubt rather than missing: what the finalized chain holds there is told as such."""
 
 
 class OpenHole(Protocol):
@@ -46,6 +51,14 @@ class OpenHole(Protocol):
     def signature(self) -> str | None:
         """The transaction; None: everything in these slots."""
 
+    @property
+    def reason(self) -> str:
+        """Why it is one."""
+
+    @property
+    def filled_through(self) -> int | None:
+        """Everything up to and including this slot is there by now; None: nothing."""
+
 
 class Holes(Protocol):
     """Where holes are kept. Each call may raise StoreUnavailable, and is repeated then."""
@@ -64,13 +77,14 @@ class History:
     """
     Fills holes for as long as it runs.
 
-    What was missing goes into the outlet (feed "history"), in the order of slots, then `HoleFilled`. What cannot be had
-    leaves the hole open, with the reason noted, and is tried again later. `tally` counts.
+    What was missing goes into the outlet (feed "history"), in the order of slots, with `HolePart` and `SlotSettled` as
+    far as it is proven, then `HoleFilled`. What cannot be had leaves the hole open, with the reason noted, and is tried
+    again later. Holes take turns, oldest first. `tally` counts.
     """
 
     def __init__(
         self,
-        client: RpcClient,
+        client: Rpc,
         programs: frozenset[str],
         holes: Holes,
         *,
@@ -81,11 +95,13 @@ class History:
         self.tally = HistoryTally()
         self._holes = holes
         self._rules = rules or HistoryRules()
-        self._blocks = Blocks(client, programs, commitment, most_failures=self._rules.most_failures)
         # Half of what the client may do at once: the other half serves what the live feed lacks.
         at_once = max(1, client.limits.concurrency // 2)
-        self._prover = Prover(self._blocks, self._rules, self.tally, at_once=at_once)
+        most_failures = self._rules.most_failures
+        self._blocks = Blocks(client, programs, commitment, at_once=at_once, most_failures=most_failures)
+        self._filling = Filling(self._rules, self.tally)
         self._works: dict[int, Work] = {}
+        self._had_turn: set[int] = set()
         self._brought: dict[tuple[int, str], TxNotice] = {}
         self._wake = asyncio.Event()
 
@@ -105,55 +121,85 @@ class History:
                 await self._something_to_do(now)
             else:
                 await self._try(hole, out)
-                if self._blocks.failures >= self._rules.most_failures:
-                    tries = self._blocks.failures - self._rules.most_failures + 1
+                if self._blocks.node.failures >= self._rules.most_failures:
+                    tries = self._blocks.node.failures - self._rules.most_failures + 1
                     await asyncio.sleep(min(self._rules.retry_s(tries), self._rules.longest_pause_s))
 
     async def _next(self, now: float) -> OpenHole | None:
-        """Return the oldest open hole that is due, None: there is none."""
+        """Return the oldest open hole that is due and had no turn yet, or had one; None: there is none."""
         resting = [hole_id for hole_id, work in self._works.items() if work.due_at > now]
-        found = await retry(
-            lambda: self._holes.open_holes(1, resting), what="open_holes", transient=(StoreUnavailable,)
-        )
+        found = await self._oldest([*resting, *self._had_turn])
+        if found is None and self._had_turn:
+            self._had_turn.clear()
+            found = await self._oldest(resting)
         self.tally.open_holes = await retry(
             self._holes.count_open_holes, what="count_open_holes", transient=(StoreUnavailable,)
+        )
+        return found
+
+    async def _oldest(self, without: list[int]) -> OpenHole | None:
+        found = await retry(
+            lambda: self._holes.open_holes(1, without), what="open_holes", transient=(StoreUnavailable,)
         )
         return found[0] if found else None
 
     async def _something_to_do(self, now: float) -> None:
         # What was due by then and did not come is not open any more.
         self._works = {hole_id: work for hole_id, work in self._works.items() if work.due_at > now}
-        next_at = min((work.due_at for work in self._works.values()), default=None)
+        # Other processes file holes as well, and wake nobody.
+        next_at = min((work.due_at for work in self._works.values()), default=math.inf)
         try:
-            async with asyncio.timeout_at(next_at):
+            async with asyncio.timeout_at(min(next_at, now + self._rules.look_every_s)):
                 await self._wake.wait()
         except TimeoutError:
             pass
 
     async def _try(self, hole: OpenHole, out: Outlet) -> None:
-        work = self._works.setdefault(hole.id, Work(hole.first_slot))
+        first_slot = hole.first_slot if hole.filled_through is None else hole.filled_through + 1
+        work = self._works.setdefault(hole.id, Work(first_slot, hole.last_slot))
+        self._had_turn.add(hole.id)
+        self._blocks.node.begin()
+        was_through = work.proven_through
+        lack = await self._fill(hole, work, out)
+        is_filled = lack is None and (hole.signature is not None or work.is_proven)
+        if work.proven_through > was_through or is_filled:
+            work.tries = 0
+        is_over = is_filled or (lack is not None and (lack.is_node or hole.signature is not None or work.is_through))
+        if not is_over:
+            return  # its next turn comes after those of the others
         work.tries += 1
-        reason = await self._fill(hole, work, out)
-        wait_s = self._rules.told_rest_s if reason is None else self._rules.retry_s(work.tries)
+        wait_s = self._rules.told_rest_s
+        if lack is not None:
+            wait_s = self._rules.retry_s(work.tries, is_soon=lack.is_soon)
         work.due_at = asyncio.get_running_loop().time() + wait_s
-        _log(hole, work.tries, wait_s, reason)
-        if reason is None:
+        _log(hole, work.tries, wait_s, lack)
+        if lack is None:
             self.tally.filled += 1
             await out.put(HoleFilled(hole.id, hole.first_slot, hole.last_slot, hole.signature))
             return
         self.tally.failed += 1
+        reason = lack.reason
         await retry(lambda: self._holes.hole_failed(hole.id, reason), what="hole_failed", transient=(StoreUnavailable,))
 
-    async def _fill(self, hole: OpenHole, work: Work, out: Outlet) -> str | None:
-        """Deliver what is missing; return why not all of it could be had, None: it could."""
+    async def _fill(self, hole: OpenHole, work: Work, out: Outlet) -> Lack | None:
+        """Deliver what is missing, as much of it as a turn has; return why something of that could not be had."""
         try:
             if hole.signature is not None:
                 return await self._fill_signature(hole.first_slot, hole.signature, out)
-            return await self._fill_range(hole, work, out)
-        except (RequestFailed, SourceLost, SourceRefused, TransactionError) as error:
-            return str(error)
+            is_settled = hole.reason in SETTLED_REASONS
+            blocks = self._blocks.at("finalized") if is_settled else self._blocks
+            prover = Prover(blocks, look_ahead_slots=self._rules.look_ahead_slots)
+            return await self._filling.fill(hole.id, work, prover, out, is_settled=is_settled)
+        except RequestFailed as error:
+            return lack_of(hole.first_slot, error)
+        except SourceLost as error:
+            return Lack(str(error), is_node=True)
+        except SourceRefused as error:
+            return Lack(str(error), is_soon=False, is_node=True)
+        except TransactionError as error:
+            return Lack(str(error), is_soon=False)
 
-    async def _fill_signature(self, slot: int, signature: str, out: Outlet) -> str | None:
+    async def _fill_signature(self, slot: int, signature: str, out: Outlet) -> Lack | None:
         """
         Deliver one transaction, along with its block where that is to be had.
 
@@ -168,37 +214,26 @@ class History:
         if isinstance(block, SourceLost | SourceRefused):
             raise block
         if isinstance(block, Block) and signature in {notice.signature for notice in block.notices}:
-            await self._prover.put(block, out)
+            await self._filling.put(block, out)
             self._brought = {(slot, notice.signature): notice for notice in block.notices}
             del self._brought[slot, signature]
             return None
         notice = await self._blocks.transaction(signature, slot)
         if notice is None:
-            return "the node does not know the transaction"
+            return Lack("the node does not know the transaction", is_soon=False)
         self.tally.transactions += 1
         await out.put(notice)
         return None
 
-    async def _fill_range(self, hole: OpenHole, work: Work, out: Outlet) -> str | None:
-        """Go through the pieces that are open; return what is wrong with the first of those that stay so."""
-        wrong: list[str] = []
-        for piece in work.pieces(hole.last_slot, self._rules):
-            reason = await self._prover.fill(piece, out)
-            if reason is None:
-                work.open.remove(piece)
-            else:
-                wrong.append(reason)
-        return wrong[0] if wrong else None
 
-
-def _log(hole: OpenHole, tries: int, wait_s: float, reason: str | None) -> None:
+def _log(hole: OpenHole, tries: int, wait_s: float, lack: Lack | None) -> None:
     where = {"hole_id": hole.id, "first_slot": hole.first_slot, "last_slot": hole.last_slot, "tries": tries}
     if hole.signature is not None:  # there may be thousands
-        log.debug("transaction_sought", **where, signature=hole.signature, reason=reason)
-    elif reason is None:
+        log.debug("transaction_sought", **where, signature=hole.signature, reason=lack.reason if lack else None)
+    elif lack is None:
         log.info("hole_filled", **where)
     else:
-        log.warning("hole_left_open", **where, wait_s=wait_s, reason=reason)
+        log.warning("hole_left_open", **where, wait_s=wait_s, reason=lack.reason)
 
 
-__all__ = ["History", "HistoryRules", "Holes", "OpenHole", "Work"]
+__all__ = ["SETTLED_REASONS", "History", "HistoryRules", "Holes", "OpenHole"]

@@ -1,46 +1,62 @@
-"""Deliver the blocks of a piece of a hole, and prove that there are no others."""
+"""Get the blocks of a piece of a hole, and prove that there are no others."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from typing import TYPE_CHECKING
 
 from decoders.core.transaction import TransactionError
 from monitor.errors import RequestFailed, SourceLost, SourceRefused
+from monitor.sources import rpc
 from monitor.sources.blocks import Block
 from monitor.sources.chain import Contradiction, NoEnd, Proven, Wanted, examine
+from monitor.sources.pieces import Lack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from monitor.sources.blocks import Blocks, Ending
-    from monitor.sources.notices import Outlet
-    from monitor.sources.pieces import HistoryRules, Piece
-    from monitor.sources.tally import HistoryTally
+    from monitor.sources.blocks import Blocks
+    from monitor.sources.pieces import Piece
+
+# These stay as they are until somebody changes the node, or the provider.
+_LASTING = {
+    "not_there": "skipped or missing there, which proves nothing",
+    "pruned": "pruned",
+    "no_history": "the node keeps no transactions",
+    "version": "the node does not give this version",
+    "forbidden": "refused",
+    "bad_request": "refused",
+    "unknown_method": "refused",
+}
+_PASSING = {"not_yet": "not there yet", "unreachable": "its long-term storage does not answer"}
+_FORGOTTEN = frozenset({"not_there", "pruned", "no_history"})
 
 
 class Prover:
-    """Fills pieces, one after the other, with `at_once` blocks under way."""
+    """Proves pieces, several at once if asked to. `look_ahead_slots`: where the block behind a piece is looked for."""
 
-    def __init__(self, blocks: Blocks, rules: HistoryRules, tally: HistoryTally, *, at_once: int) -> None:
+    def __init__(self, blocks: Blocks, *, look_ahead_slots: int) -> None:
         self._blocks = blocks
-        self._rules = rules
-        self._tally = tally
-        self._at_once = at_once
+        self._look_ahead_slots = look_ahead_slots
 
-    async def fill(self, piece: Piece, out: Outlet) -> str | None:
-        """Deliver the blocks of a piece that were not yet; return why it stays open, None: it is proven."""
+    async def prove(self, piece: Piece) -> Lack | None:
+        """
+        Get the blocks of a piece that were not had yet; return why it stays open, None: it is proven.
+
+        Raises:
+            SourceLost, SourceRefused: If the node is away. What was had by then is in the piece.
+        """
         try:
-            listed = await self._blocks.listed(piece.first_slot, piece.last_slot + self._rules.look_ahead_slots)
+            last_slot = piece.last_slot + self._look_ahead_slots
+            listed = await self._blocks.listed(piece.first_slot, last_slot)
         except (RequestFailed, TransactionError) as error:
-            return str(error)
+            return await self._lack(piece.last_slot, error)
         missing = [slot for slot in listed if slot <= piece.last_slot and slot not in piece.links]
-        lacks = await self._deliver(missing, piece, out)
+        lacks = await self._get(missing, piece)
         behind = next((slot for slot in listed if slot > piece.last_slot), None)
-        return await self._prove(piece, behind, lacks, out)
+        return await self._examine(piece, behind, lacks)
 
-    async def _prove(self, piece: Piece, behind: int | None, lacks: dict[int, str], out: Outlet) -> str | None:
+    async def _examine(self, piece: Piece, behind: int | None, lacks: dict[int, Lack]) -> Lack | None:
         """Get what the proof still wants; `behind` is a block after the piece, `lacks` are those that cannot be had."""
         while True:
             sought: int | None
@@ -49,68 +65,77 @@ class Prover:
                 case Proven():
                     return None
                 case Contradiction(slots=slots, reason=reason):
-                    for slot in slots:  # fetched anew at the next try
-                        del piece.links[slot]
-                    return reason
+                    for slot in slots:
+                        piece.drop(slot)
+                        piece.blocks.pop(slot, None)  # it may have been on a fork
+                    return Lack(reason)
                 case NoEnd():
                     sought = behind
                 case Wanted(slot=parent, child_slot=child):
                     sought = parent
-            if sought is None and lacks:
-                return _lack(max(lacks), lacks)
             if sought is None:
-                return f"no block at or after slot {piece.last_slot} yet, so what was skipped there is not known"
+                return lacks[max(lacks)] if lacks else await self._no_end(piece)
             if sought not in lacks:
                 is_ours = sought <= piece.last_slot
-                lacks |= await (self._deliver([sought], piece, out) if is_ours else self._see(sought, piece))
+                lacks |= await (self._get([sought], piece) if is_ours else self._see(sought, piece))
             if sought in lacks:
                 if child is not None:
-                    del piece.links[child]  # it may have been on a fork
-                return _lack(sought, lacks)
+                    piece.drop(child)  # it may have been on a fork
+                return lacks[sought]
 
-    async def _deliver(self, slots: Iterable[int], piece: Piece, out: Outlet) -> dict[int, str]:
-        """Fetch blocks, several at once, and put them out in the order of slots; return why some could not be had."""
-        lacks: dict[int, str] = {}
-        waiting = deque(slots)
-        under_way: deque[tuple[int, asyncio.Task[Block | RequestFailed | TransactionError | Ending]]] = deque()
-        ending: Ending | None = None
+    async def _no_end(self, piece: Piece) -> Lack:
+        """Return why nothing is listed at the end of a piece: a node lists none of what it has forgotten."""
+        kept_from = await self._blocks.node.kept_from()
+        if kept_from is not None and kept_from > piece.last_slot:
+            return _pruned(kept_from)
+        return Lack(f"no block at or after slot {piece.last_slot} yet, so what was skipped there is not known")
+
+    async def _get(self, slots: Iterable[int], piece: Piece) -> dict[int, Lack]:
+        """Get blocks into the piece; return why some could not be had."""
+        lacks: dict[int, Lack] = {}
+        ending: SourceLost | SourceRefused | None = None
         async with asyncio.TaskGroup() as tasks:
-            while ending is None and (waiting or under_way):
-                while waiting and len(under_way) < self._at_once:
-                    under_way.append((waiting[0], tasks.create_task(self._blocks.block(waiting.popleft()))))
-                slot, task = under_way.popleft()
+            asked = [(slot, tasks.create_task(self._blocks.block(slot))) for slot in slots]
+            for slot, task in asked:
                 match await task:
                     case Block() as block:
-                        await self.put(block, out)
-                        if block.lacks is None:
-                            piece.links[slot] = block.link
-                        else:
-                            lacks[slot] = block.lacks
+                        piece.take(slot, block)
+                        if block.lacks is not None:
+                            lacks[slot] = Lack(f"slot {slot}: {block.lacks}", is_soon=False)
                     case RequestFailed() | TransactionError() as error:
-                        lacks[slot] = str(error)
+                        lacks[slot] = await self._lack(slot, error)
                     case SourceLost() | SourceRefused() as error:
-                        ending = error
-            for _, task in under_way:
-                task.cancel()
+                        ending = ending or error
         if ending is not None:
             raise ending
         return lacks
 
-    async def put(self, block: Block, out: Outlet) -> None:
-        """Put out what a block holds."""
-        self._tally.blocks += 1
-        self._tally.transactions += len(block.notices)
-        for notice in block.notices:
-            await out.put(notice)
-
-    async def _see(self, slot: int, piece: Piece) -> dict[int, str]:
+    async def _see(self, slot: int, piece: Piece) -> dict[int, Lack]:
         """Look at a block behind a piece, of which only its parent matters; return why it cannot be had."""
         try:
             piece.links[slot] = await self._blocks.header(slot)
         except (RequestFailed, TransactionError) as error:
-            return {slot: str(error)}
+            return {slot: await self._lack(slot, error)}
         return {}
 
+    async def _lack(self, slot: int, error: RequestFailed | TransactionError) -> Lack:
+        """Return what an error about a block means to an operator."""
+        if isinstance(error, TransactionError):
+            return Lack(f"slot {slot}: {error}", is_soon=False)
+        kind = rpc.kind_of(error.code)
+        if kind in _FORGOTTEN:
+            kept_from = await self._blocks.node.kept_from()
+            if kept_from is not None and kept_from > slot:
+                return _pruned(kept_from)
+        return lack_of(slot, error)
 
-def _lack(slot: int, lacks: dict[int, str]) -> str:
-    return f"slot {slot}: {lacks[slot]}"
+
+def lack_of(slot: int, error: RequestFailed) -> Lack:
+    """Return what an error about the block of `slot` means."""
+    kind = rpc.kind_of(error.code)
+    words = _LASTING.get(kind) or _PASSING.get(kind)
+    return Lack(f"slot {slot}: {f'{words} ({error})' if words else error}", is_soon=kind not in _LASTING)
+
+
+def _pruned(kept_from: int) -> Lack:
+    return Lack(f"pruned: the node keeps blocks from slot {kept_from} on", is_soon=False, kept_from=kept_from)

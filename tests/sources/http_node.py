@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reply:
-    """An HTTP response. `hang`: never answer; `cut`: close in the middle of the body."""
+    """An HTTP response. `hang`: never answer; `cut`: close in the middle of the body; `after`: not before that."""
 
     body: bytes = b""
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     hang: bool = False
     cut: bool = False
+    after: asyncio.Event | None = None
 
 
 Answerer: TypeAlias = "Callable[[dict[str, Any]], Awaitable[Reply]]"
@@ -77,6 +78,8 @@ class HttpNode:
             self.headers.append({"path": lines[0].split(" ")[1], **headers})
             request = json.loads(await reader.readexactly(int(headers["content-length"])))
             reply = await self._answer(request)
+            if reply.after is not None:
+                await reply.after.wait()
             if reply.hang:
                 await reader.read()
                 return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,12 @@ import pytest
 
 from decoders.core.types import TxNotice
 from monitor.channel import Channel
+from monitor.errors import RequestFailed
 from monitor.sources.client import ClientLimits, RpcClient
 from monitor.sources.endpoint import Endpoint
-from monitor.sources.history import History, HistoryRules, Work
-from monitor.sources.notices import HoleFilled
+from monitor.sources.history import History, HistoryRules
+from monitor.sources.notices import HoleFilled, HolePart, SlotSettled
+from monitor.sources.proving import lack_of
 from tests.sources import said
 from tests.sources.http_node import Reply, http_node
 
@@ -36,6 +39,8 @@ class Hole:
     first_slot: int
     last_slot: int
     signature: str | None = None
+    reason: str = "feed_away"
+    filled_through: int | None = None
 
 
 @dataclass
@@ -44,9 +49,11 @@ class Recorded:
 
     open: dict[int, Hole]
     noted: asyncio.Queue[tuple[int, str]] = field(default_factory=asyncio.Queue)
+    looked: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def open_holes(self, limit: int, without: Iterable[int] = ()) -> list[Hole]:
         """Return those that may be tried."""
+        self.looked.set()
         rest = set(without)
         found = sorted(self.open.values(), key=lambda hole: (hole.first_slot, hole.id))
         return [hole for hole in found if hole.id not in rest][:limit]
@@ -68,7 +75,14 @@ class Chain:
         self.unlisted: set[int] = set()
         self.errors: dict[int, int] = {}
         self.entries: dict[int, list[Any]] = {}
-        node.results = {"getBlocks": self._blocks, "getBlock": self._block, "getTransaction": self._transaction}
+        self.held: dict[int, asyncio.Event] = {}
+        self.first_available: int | None = None
+        node.results = {
+            "getBlocks": self._blocks,
+            "getBlock": self._block,
+            "getTransaction": self._transaction,
+            "getFirstAvailableBlock": self._first_available,
+        }
 
     def _blocks(self, params: list[Any]) -> Any:
         return [slot for slot in self.slots if params[0] <= slot <= params[1] and slot not in self.unlisted]
@@ -82,7 +96,13 @@ class Chain:
         answer = {**said.block_answer(slot, self.entries.get(slot, [said.entry(slot)])), **links}
         if params[1]["transactionDetails"] == "none":
             del answer["transactions"]
+        if slot in self.held:
+            return Reply(said.result(answer), after=self.held[slot])
         return answer
+
+    def _first_available(self, _: list[Any]) -> Any:
+        unknown = Reply(said.error(-32601, "Method not found"))
+        return unknown if self.first_available is None else self.first_available
 
     def _transaction(self, params: list[Any]) -> Any:
         numbers = {said.signature(slot): slot for slot in self.slots}
@@ -186,7 +206,7 @@ async def test_a_block_that_is_not_listed_is_found_by_its_child() -> None:
     """A node's list is a hint; the chain is what counts."""
     async with filling(Hole(1, 100, 105), slots=list(range(99, 110))) as subject:
         subject.chain.unlisted = {102, 103, 106}
-        assert await subject.told() == [100, 101, 104, 105, 103, 102, "filled 1"]
+        assert await subject.told() == [*range(100, 106), "filled 1"]
 
 
 @pytest.mark.parametrize("code", [SKIPPED, PRUNED, -32004, -32015, INTERNAL, 429])
@@ -237,10 +257,10 @@ async def test_large_holes_are_filled_in_pieces() -> None:
     rules = HistoryRules(piece_slots=10, look_ahead_slots=3, first_retry_s=0.01, longest_retry_s=0.02)
     async with filling(Hole(1, 100, 134), slots=list(range(99, 140)), rules=rules) as subject:
         subject.chain.errors = {115: PRUNED}
-        for slot in [*range(100, 115), *range(116, 135)]:
-            notice = await subject.out.get()
-            assert isinstance(notice, TxNotice)
-            assert notice.slot == slot
+        notices = [await subject.out.get() for _ in range(35)]
+        slots = [notice.slot for notice in notices if isinstance(notice, TxNotice)]
+        assert slots == [*range(100, 115), *range(116, 135)]
+        assert HolePart(1, 109) in notices  # what comes behind the first piece that stays open counts later
         assert (await subject.reason()).startswith("slot 115: ")
         asked = len(subject.node.asked("getBlocks"))
         assert asked == 4
@@ -286,17 +306,137 @@ async def test_a_node_that_refuses_us_ends_the_try_and_not_the_daemon() -> None:
         assert await subject.told() == [100, 101, "filled 1"]
 
 
-def test_pieces_cover_a_hole_once() -> None:
-    """Those that were proven are not tried again, and there is a bound to those that were not."""
-    work, rules = Work(5), HistoryRules(piece_slots=10, most_pieces=3)
-    pieces = [(piece.first_slot, piece.last_slot) for piece in work.pieces(20, rules)]
-    assert pieces == [(5, 14), (15, 20)]
-    work.open.pop(0)
-    assert [(piece.first_slot, piece.last_slot) for piece in work.pieces(20, rules)] == [(15, 20)]
-    assert len(list(Work(0).pieces(1_000, rules))) == 3
-
-
 def test_tries_grow_apart() -> None:
     """Up to the longest wait, however many there were."""
     rules = HistoryRules(first_retry_s=1, longest_retry_s=5)
     assert [rules.retry_s(tries) for tries in (1, 2, 3, 4, 10_000)] == [1, 2, 4, 5, 5]
+
+
+SETTLED = "not_final"
+
+
+async def test_a_hole_is_filled_part_by_part() -> None:
+    """Each proven piece is told behind its notices, so that a restart goes on from there."""
+    rules = dataclasses.replace(RULES, piece_slots=10, look_ahead_slots=3)
+    async with filling(Hole(1, 100, 134), slots=list(range(99, 140)), rules=rules) as subject:
+        notices = [await subject.out.get() for _ in range(39)]
+        parts = [at for at, notice in enumerate(notices) if isinstance(notice, HolePart)]
+        assert [notices[at] for at in parts] == [HolePart(1, 109), HolePart(1, 119), HolePart(1, 129)]
+        assert parts == [10, 21, 32]
+        assert notices[-1] == HoleFilled(1, 100, 134)
+    async with filling(Hole(1, 100, 134, filled_through=119), slots=list(range(99, 140)), rules=rules) as subject:
+        assert await subject.told() == [*range(120, 135), "filled 1"]
+        assert min(slot for slot, _ in subject.node.asked("getBlock")) == 120
+
+
+async def test_pieces_are_under_way_together_and_few_wait() -> None:
+    """While the first piece is not had the next ones are, up to the bound; they leave behind it."""
+    rules = dataclasses.replace(RULES, piece_slots=2, pieces_at_once=2, look_ahead_slots=2)
+    async with filling(Hole(1, 100, 119), slots=list(range(99, 125)), rules=rules) as subject:
+        gate = asyncio.Event()
+        subject.chain.held = {100: gate}
+        await subject.node.arrived(6)  # two lists, four blocks
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await subject.node.arrived(1)
+        assert max(subject.blocks_asked()) == 103
+        gate.set()
+        assert await subject.told() == [*range(100, 120), "filled 1"]
+
+
+async def test_a_hole_in_doubt_is_fetched_final_and_settled() -> None:
+    """Each slot tells what the finalized chain holds, skipped ones nothing, failed ones left out; the rest stays."""
+    async with filling(Hole(1, 100, 103, reason=SETTLED), slots=[99, 100, 102, 104]) as subject:
+        subject.chain.entries = {
+            100: [said.entry(1), said.entry(2, err="x"), said.entry(3, program=said.OTHER_PROGRAM)]
+        }
+        told = [await subject.out.get() for _ in range(8)]
+        assert [notice.signature for notice in told[:3] if isinstance(notice, TxNotice)] == [
+            said.signature(number) for number in (1, 2, 102)
+        ]
+        assert told[3:] == [
+            SlotSettled(100, (said.signature(1),)),
+            SlotSettled(101, ()),
+            SlotSettled(102, (said.signature(102),)),
+            SlotSettled(103, ()),
+            HoleFilled(1, 100, 103),
+        ]
+        asked = [
+            params[-1]["commitment"] for method in ("getBlocks", "getBlock") for params in subject.node.asked(method)
+        ]
+        assert set(asked) == {"finalized"}
+
+
+async def test_what_is_in_doubt_is_not_settled_before_it_is_proven() -> None:
+    """A slot beyond what is final stays open, and is looked at again soon."""
+    async with filling(Hole(1, 100, 101, reason=SETTLED), slots=[99, 100]) as subject:
+        assert isinstance(await subject.out.get(), TxNotice)
+        assert "no block at or after slot 101 yet" in await subject.reason()
+        assert len(subject.out) == 0
+        subject.chain.slots.append(102)
+        assert [await subject.out.get() for _ in range(2)] == [
+            SlotSettled(100, (said.signature(100),)),
+            SlotSettled(101, ()),
+        ]
+
+
+async def test_a_pruned_node_tells_from_where_on_it_can() -> None:
+    """What it has forgotten is passed over in one go, also where it just lists nothing; the rest is delivered."""
+    rules = dataclasses.replace(RULES, piece_slots=4, most_wrong=2, look_ahead_slots=4)
+    for errors in ({}, dict.fromkeys(range(100, 1_002), -32001)):
+        async with filling(Hole(1, 100, 1_003), slots=list(range(99, 1_010)), rules=rules) as subject:
+            subject.chain.unlisted = set(range(1_002)) - set(errors)
+            subject.chain.errors = errors
+            subject.chain.first_available = 1_002
+            assert await subject.reason() == "pruned: the node keeps blocks from slot 1002 on"
+            delivered = [notice.slot for notice in subject.out.get_nowait_all(1_000) if isinstance(notice, TxNotice)]
+            assert delivered == [1_002, 1_003]
+            assert len(subject.node.asked("getBlocks")) < 10
+
+
+async def test_a_hole_filed_by_another_process_is_found() -> None:
+    """Nobody wakes us for it."""
+    async with filling(slots=list(range(95, 120)), rules=dataclasses.replace(RULES, look_every_s=0.02)) as subject:
+        await subject.holes.looked.wait()
+        subject.holes.open[1] = Hole(1, 100, 102, reason="backfill")
+        assert await subject.told() == [100, 101, 102, "filled 1"]
+
+
+async def test_holes_take_turns() -> None:
+    """A huge one does not keep a later one waiting."""
+    rules = dataclasses.replace(RULES, piece_slots=4, pieces_a_turn=2)
+    async with filling(Hole(1, 100, 159), Hole(2, 300, 301), slots=list(range(99, 310)), rules=rules) as subject:
+        assert await subject.told() == [*range(100, 108), 300, 301, "filled 2"]
+        assert await subject.told() == [*range(108, 160), "filled 1"]
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "is_soon"),
+    [
+        (-32001, "pruned", False),
+        (-32004, "not there yet", True),
+        (-32007, "which proves nothing", False),
+        (-32009, "which proves nothing", False),
+        (-32011, "keeps no transactions", False),
+        (-32014, "not there yet", True),
+        (-32015, "does not give this version", False),
+        (-32016, "not there yet", True),
+        (-32019, "long-term storage does not answer", True),
+        (-32603, "", True),
+        (None, "", True),
+    ],
+)
+def test_errors_say_what_they_mean(code: int | None, words: str, is_soon: bool) -> None:
+    """To an operator, with the node's own words, and to the next try."""
+    lack = lack_of(7, RequestFailed("getBlock at h: the node's words", code=code))
+    assert lack.reason.startswith("slot 7: ")
+    assert words in lack.reason
+    assert "the node's words" in lack.reason
+    assert lack.is_soon == is_soon
+
+
+def test_what_passes_is_tried_again_soon() -> None:
+    """What does not, later and later."""
+    rules = HistoryRules(first_retry_s=1, longest_soon_s=3, longest_retry_s=100)
+    assert [rules.retry_s(tries, is_soon=True) for tries in (1, 2, 3, 9)] == [1, 2, 3, 3]
+    assert [rules.retry_s(tries) for tries in (1, 2, 3, 9)] == [1, 2, 4, 100]
