@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 REFUSING_STATUSES = frozenset({401, 402, 403, 404, 405})
+LONGEST_ASKED_S = 3600.0
+"""Longest wait that the other side's wish can cause: its clock, or ours, may be wrong."""
 _MENDS = {
     401: "check the API key of the node's address",
     402: "the provider's plan does not include this",
@@ -56,14 +58,14 @@ def retry_after_s(value: str | None, now: datetime) -> float | None:
     """
     Return the seconds that a Retry-After header asks for (RFC 9110, 10.2.3: seconds, or a date).
 
-    None where there is no header, or none that can be read.
+    None where there is no header, or none that can be read; at most `LONGEST_ASKED_S`.
     """
     if value is None:
         return None
     text = value.strip()
     if text.isascii() and text.replace(".", "", 1).isdigit():  # fractions are against the RFC, and are sent
-        return float(text)
+        return min(float(text), LONGEST_ASKED_S)
     try:
-        return max(0.0, (parsedate_to_datetime(text) - now).total_seconds())
+        return min(max(0.0, (parsedate_to_datetime(text) - now).total_seconds()), LONGEST_ASKED_S)
     except (ValueError, TypeError):
         return None

@@ -53,7 +53,8 @@ class Recovery:
     async def _tell_loss(self, error: SourceLost, out: Outlet) -> None:
         self._tally.losses[error.kind] += 1
         self._tap.lost(str(error))
-        log.warning("source_lost", source=self._name, reason=error.kind, error=str(error))
+        mend = {} if error.mend is None else {"mend": error.mend}
+        log.warning("source_lost", source=self._name, reason=error.kind, error=str(error), **mend)
         for notice in self._translator.lost(str(error)):
             await out.put(notice)
 

@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.exceptions import ConnectionClosed
 
 from monitor.errors import SourceLost, SourceRefused
 from monitor.sources import rpc
-from monitor.sources.endpoint import REFUSING_STATUSES, refusal, retry_after_s
+from monitor.sources.connection import connect_to
 from monitor.sources.subscriptions import Acknowledged, Refused, Subscriptions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
-    from websockets.asyncio.client import ClientConnection
-
+    from monitor.sources.connection import Connection
     from monitor.sources.endpoint import Endpoint
     from monitor.sources.subscriptions import Event
 
 MIB = 1 << 20
+_LEAST_BYTES = 64 << 10
 _LASTING: Final = frozenset({"unknown_method", "bad_request", "forbidden"})
-
-# The library's debug lines hold request paths, and so API keys: its logger is not among those that users turn on.
-_silent = logging.getLogger("monitor.sources.session.websockets")
-_silent.disabled = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +55,7 @@ async def open_session(endpoint: Endpoint, limits: Limits) -> AsyncGenerator[Ses
         SourceLost: If the node cannot be reached now.
         SourceRefused: If it will never let us in like this.
     """
-    connection = await _connect(endpoint, limits)
+    connection = await connect_to(endpoint, limits)
     session = Session(connection, endpoint, limits)
     try:
         yield session
@@ -70,46 +63,14 @@ async def open_session(endpoint: Endpoint, limits: Limits) -> AsyncGenerator[Ses
         await session.close()
 
 
-async def _connect(endpoint: Endpoint, limits: Limits) -> ClientConnection:
-    # Errors are told in our own words: those of the library may quote the address. `from None` for the same reason.
-    try:
-        return await connect(
-            endpoint.url,
-            additional_headers=dict(endpoint.headers),
-            compression=None,
-            max_size=limits.max_frame_bytes,
-            max_queue=limits.queue_frames,
-            open_timeout=limits.open_timeout_s,
-            # Pings keep the way open. Their answers wait behind a full queue, so silence is judged by frames alone.
-            ping_interval=limits.ping_interval_s,
-            ping_timeout=None,
-            close_timeout=limits.close_timeout_s,
-            logger=_silent,
-        )
-    except InvalidStatus as error:
-        status = error.response.status_code
-        if status in REFUSING_STATUSES:
-            raise refusal(endpoint, status) from None
-        asked = retry_after_s(error.response.headers.get("Retry-After"), datetime.now(UTC))
-        raise SourceLost(f"{endpoint} answers HTTP {status}", retry_after_s=asked, kind="http") from None
-    except InvalidURI:
-        raise SourceRefused(f"{endpoint} is no websocket address", mend="it begins with ws:// or wss://") from None
-    except InvalidHandshake as error:
-        raise SourceLost(f"{endpoint} does not speak websocket ({type(error).__name__})", kind="handshake") from None
-    except TimeoutError:
-        raise SourceLost(f"{endpoint} does not answer within {limits.open_timeout_s:g} s", kind="timeout") from None
-    except OSError as error:
-        raise SourceLost(f"{endpoint} cannot be reached: {error.strerror or error}", kind="unreachable") from None
-
-
 class Session:
     """
     A connection with its subscriptions. `waited_s` is how long it has waited for frames, all in all.
 
-    Silence is measured while we wait for a frame, not while we are busy with one.
+    Silence is measured while we wait for a frame, not while we are busy with one, nor while a large one trickles in.
     """
 
-    def __init__(self, connection: ClientConnection, endpoint: Endpoint, limits: Limits) -> None:
+    def __init__(self, connection: Connection, endpoint: Endpoint, limits: Limits) -> None:
         self._connection = connection
         self._endpoint = endpoint
         self._limits = limits
@@ -118,6 +79,7 @@ class Session:
         self._subscriptions = Subscriptions({})
         self._early: deque[tuple[bytes, rpc.Message]] = deque()
         self._waiting_since: float | None = None
+        self._heard_bytes = 0
         self._is_stalled = False
         self._stall_timer = self._loop.call_later(limits.stall_timeout_s, self._check_stall)
 
@@ -208,6 +170,7 @@ class Session:
 
     async def _frame(self) -> bytes:
         self._waiting_since = began_at = self._loop.time()
+        self._heard_bytes = self._connection.heard_bytes
         try:
             return await self._connection.recv(decode=False)
         except ConnectionClosed as error:
@@ -233,8 +196,11 @@ class Session:
     def _check_stall(self) -> None:
         now, limit_s = self._loop.time(), self._limits.stall_timeout_s
         idle_s = 0.0 if self._waiting_since is None else now - self._waiting_since
-        if idle_s >= limit_s:
+        if idle_s < limit_s:
+            self._stall_timer = self._loop.call_later(limit_s - idle_s, self._check_stall)
+        elif self._connection.heard_bytes - self._heard_bytes >= _LEAST_BYTES:
+            self._heard_bytes = self._connection.heard_bytes
+            self._stall_timer = self._loop.call_later(limit_s, self._check_stall)
+        else:
             self._is_stalled = True
             self._connection.transport.abort()
-        else:
-            self._stall_timer = self._loop.call_later(limit_s - idle_s, self._check_stall)

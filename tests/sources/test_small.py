@@ -138,6 +138,8 @@ class TestEndpoint:
             ("7", 7.0),
             (" 0.5 ", 0.5),
             ("soon", None),
+            ("9" * 400, 3600.0),
+            ("Fri, 20 Nov 2099 12:00:10 GMT", 3600.0),
             ("-3", None),
             ("", None),
             ("Fri, 20 Nov 2026 12:00:10 GMT", 10.0),
@@ -153,4 +155,4 @@ class TestEndpoint:
     def test_any_retry_after(self, value: str, since: timedelta) -> None:
         """No header raises, and none asks for negative time."""
         seconds = retry_after_s(value, datetime(2026, 11, 20, tzinfo=UTC) + since)
-        assert seconds is None or seconds >= 0
+        assert seconds is None or 0 <= seconds <= 3600
