@@ -1,66 +1,58 @@
-"""Build the stages from the configuration, run them, and let them end in the right order."""
+"""The daemon: its parts, built from the configuration, run until it is told to stop."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
 from decoders.core.errors import IdlError
 from decoders.core.registry import load
-from monitor.channel import Channel
 from monitor.config import parse_start
 from monitor.data import data_dir, idls_in
-from monitor.errors import ConfigError, DrainTooSlow, NoSourceLeft, SourceRefused
-from monitor.health import Health, Watchers, beat
+from monitor.errors import AlreadyRunning, ConfigError
+from monitor.health import OpenHoles, Work, beat
 from monitor.metrics import Meters, check, serve
-from monitor.pipeline.announce import Drops, announce, discard
-from monitor.pipeline.decode import Decoding, decode
-from monitor.pipeline.feeds import Feeds
-from monitor.pipeline.gate import Gate
-from monitor.pipeline.ledger import Ledger
-from monitor.pipeline.pending import Pending
-from monitor.pipeline.pools import PoolMap
-from monitor.pipeline.write import Writing, write
+from monitor.node import feed_names, nodes_of
+from monitor.pipeline.accounts import EventAccount, NoticeAccount
+from monitor.pipeline.inlet import Inlet
+from monitor.pipeline.journal_source import capture_or_journal
+from monitor.pipeline.leads import BEHIND_BUCKETS_S
+from monitor.pipeline.protocols import ChainWatcher
+from monitor.pipeline.redecode import Redecoding
+from monitor.pipeline.upfeeds import UpFeeds
 from monitor.sdnotify import ServiceManager
-from monitor.servers import announcer_of, servers_of, store_of
-from monitor.sources.client import ClientLimits, RpcClient
-from monitor.sources.endpoint import Endpoint
+from monitor.servers import announcer_of, journal_of, servers_of, store_of
 from monitor.sources.fetch import Fetcher
 from monitor.sources.history import History
-from monitor.sources.live import Following, blocks_source, logs_source
+from monitor.sources.notices import Source
 from monitor.sources.pending import Rules
-from monitor.sources.replay import CaptureSource
-from monitor.sources.session import Limits
+from monitor.stages import build, feed, follow, follow_sources, stop_on_signals
+from monitor.standby import stand_by
 from monitor.start import beginning, durable_slot
-from monitor.tasks import STOP_SIGNALS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable
 
     from decoders.core.registry import Registry
-    from decoders.core.types import Fact
     from monitor.config import Config
-    from monitor.pipeline.decode import Durable
-    from monitor.pipeline.protocols import Announcer, Writer
-    from monitor.pipeline.protocols import Fetcher as Fetches
+    from monitor.health import Health
+    from monitor.journal import Journal
+    from monitor.node import Nodes
+    from monitor.pipeline.ledger import Ledger
     from monitor.servers import Servers
-    from monitor.sources.live import LiveSource, Tap
-    from monitor.sources.notices import Journaled, Notice, Source
-    from monitor.start import Beginning
+    from monitor.sources.notices import Outlet
+    from monitor.stages import Pipeline
+    from monitor.store.batch import Batch, Written
     from monitor.store.store import Store
 
 log = structlog.get_logger(__name__)
 
-WIRE_NOTICES = 10_000
-DURABLE_FACTS = 20_000
-LIVE_FACTS = 5_000
 _BEAT_S = 5.0
-_LAST_WORDS_S = 1.0
 _PATIENCE_S = 60.0
 
 
@@ -78,206 +70,97 @@ def registry_of(config: Config) -> Registry:
         raise ConfigError(str(error), mend=f"restore the file in {folder}") from error
 
 
+class _Finality(ChainWatcher, Source, Protocol):
+    def committed(self, frontier: int) -> None:
+        """Everything through this slot is committed."""
+
+
 @dataclass(slots=True)
-class Pipeline:
-    """The stages between sources and stores, with their channels."""
+class Daemon:
+    """The parts of a running daemon. `finality` None: what is told is final already."""
 
-    wire: Channel[Notice | Journaled]
-    durable: Channel[Durable]
-    live: Channel[Fact] | None
-    decoding: Decoding
-    writing: Writing
-    announcer: Announcer | None
-    drops: Drops
-    health: Health
+    config: Config
+    store: Store
+    nodes: Nodes
+    journal: Journal | None
+    up: UpFeeds
+    pipeline: Pipeline
+    inlet: Inlet
+    fetcher: Fetcher
+    history: History
+    finality: _Finality | None
+    redecoding: Redecoding
+    holes: OpenHoles = field(default_factory=OpenHoles)
 
-    async def run(self) -> None:
-        """Run every stage until the wire is closed and all of it is committed; what is announced then gets a moment."""
-        async with asyncio.TaskGroup() as stages:
-            stages.create_task(decode(self.wire, self.durable, self.live, self.decoding), name="decode")
-            writing = stages.create_task(write(self.durable, self.writing), name="write")
-            if self.live is None:
-                return
-            telling = (
-                stages.create_task(discard(self.live), name="discard")
-                if self.announcer is None
-                else stages.create_task(
-                    announce(self.live, self.announcer, self.drops, self.writing.gate), name="announce"
-                )
-            )
-            await asyncio.wait({writing})
-            # A Redis that hangs must not make a stop look like one that lost something.
-            await asyncio.wait({telling}, timeout=_LAST_WORDS_S)
-            telling.cancel()
+    @property
+    def health(self) -> Health:
+        """Return how it is."""
+        return self.pipeline.health
 
+    @property
+    def helpers(self) -> list[Source]:
+        """Return what serves the feeds, and mends what they did not tell."""
+        helpers: list[Source] = [_CatchUp(self.inlet), self.fetcher, self.history, self.redecoding]
+        return helpers if self.finality is None else [*helpers, self.finality]
 
-def build(  # noqa: PLR0913 - the parts of a pipeline, all by keyword
-    registry: Registry,
-    writer: Writer,
-    *,
-    pools: PoolMap,
-    through: int | None,
-    fetcher: Fetches | None,
-    announcer: Announcer | None,
-    everything: bool,
-    batch_max_rows: int,
-    live: bool,
-    left_out_through: int = -1,
-) -> Pipeline:
-    """
-    Return stages that are ready to run.
+    def committed(self, batch: Batch, written: Written, seconds: float) -> None:
+        """Tell whom it concerns that a batch was committed within so many seconds."""
+        self.health.committed(batch, written, seconds)
+        if batch.holes or batch.filled:
+            self.history.committed([filled.hole_id for filled in batch.filled if filled.hole_id is not None])
+        if batch.done is not None:
+            self.inlet.released(batch.done.seq)
+        if batch.progress and self.finality is not None:
+            self.finality.committed(max(progress.slot for progress in batch.progress))
 
-    Args:
-        through: Slot up to which everything was told before; None: nothing was promised yet.
-        left_out_through: Slot up to which what they missed since then is left out on purpose.
-        everything: Store all pools, not only those of launched tokens.
-        live: Whether what is decoded is announced (a replay is not).
-    """
-    ledger = Ledger()
-    health = Health(ledger)
-    feeds = Feeds(through, left_out_through)
-    decoding = Decoding(registry, pools, feeds, Pending(), fetcher, ledger, health.subscribed)
-    writing = Writing(writer, None if everything else Gate(), ledger, batch_max_rows, health)
-    return Pipeline(
-        wire=Channel(WIRE_NOTICES, "wire"),
-        durable=Channel(DURABLE_FACTS, "durable"),
-        live=Channel(LIVE_FACTS, "live") if live else None,
-        decoding=decoding,
-        writing=writing,
-        announcer=announcer,
-        drops=Drops(),
-        health=health,
-    )
+    def trouble(self, reason: str | None) -> None:
+        """Tell that a commit is tried again because of `reason`, or (None) no longer."""
+        self.health.trouble(reason)
 
-
-async def follow(
-    pipeline: Pipeline,
-    sources: Sequence[Source],
-    helpers: Sequence[Source],
-    stop: asyncio.Event,
-    *,
-    deadline_s: float,
-) -> None:
-    """
-    Run sources into the pipeline until they end or `stop` is set, then commit what is under way.
-
-    `helpers` are sources that serve the others (the fetcher): they never end by themselves.
-
-    Raises:
-        NoSourceLeft: If every source was refused.
-        DrainTooSlow: If the rest was not committed within `deadline_s` of the stop.
-        ExceptionGroup: If a source or a stage broke.
-    """
-    stages = asyncio.create_task(pipeline.run(), name="stages")
-    feeding = asyncio.create_task(_feed(pipeline, sources, helpers), name="sources")
-    stopping = asyncio.create_task(stop.wait(), name="stop")
-    try:
-        await asyncio.wait({stages, feeding, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        feeding.cancel()
-        await asyncio.wait({feeding})
-        pipeline.wire.close()
-        if not stages.done():
-            try:
-                await asyncio.wait_for(asyncio.shield(stages), deadline_s)
-            except TimeoutError:
-                raise _too_slow(deadline_s, feeding) from None
-        await stages
-        if not feeding.cancelled():
-            feeding.result()
-    finally:
-        for task in (stages, feeding, stopping):
-            task.cancel()
-        await asyncio.wait({stages, feeding, stopping})
-
-
-def _too_slow(deadline_s: float, feeding: asyncio.Task[None]) -> BaseException:
-    """Return the error of a drain that was given up, along with the one (if any) with which the sources ended."""
-    slow = DrainTooSlow(
-        f"what was under way could not be committed within {deadline_s:g} s",
-        mend="look whether the database answers; what was not committed is fetched again from the node",
-    )
-    broken = None if feeding.cancelled() else feeding.exception()
-    return (
-        slow if broken is None else BaseExceptionGroup("the sources ended, and the drain was too slow", [broken, slow])
-    )
-
-
-async def _feed(pipeline: Pipeline, sources: Sequence[Source], helpers: Sequence[Source]) -> None:
-    """Run sources until each has ended; one that is refused ends alone."""
-    refused: list[SourceRefused] = []
-
-    async def one(source: Source) -> None:
+    def reload(self) -> None:
+        """Read the IDLs again. Those that cannot be read change nothing: the daemon goes on with what it had."""
         try:
-            await source.run(pipeline.wire)
-        except SourceRefused as error:
-            log.error("source_refused", error=str(error), mend=error.mend)  # noqa: TRY400 - no bug: no traceback
-            refused.append(error)
+            registry = registry_of(self.config)
+        except ConfigError as error:
+            log.error("idls_not_reloaded", error=str(error), mend=error.mend)  # noqa: TRY400 - no bug: no traceback
+            return
+        self.pipeline.decoding.registry = registry
+        log.info("idls_reloaded", mend="`launch-monitor redecode` reads again what could not be read")
 
-    async with asyncio.TaskGroup() as group:
-        serving = [group.create_task(helper.run(pipeline.wire)) for helper in helpers]
-        # Not gather: what it raises the group would count a second time.
-        await asyncio.wait([group.create_task(one(source)) for source in sources])
-        for task in serving:
-            task.cancel()
-    if refused and len(refused) == len(sources):
-        raise NoSourceLeft(f"every source was refused; the last: {refused[-1]}", mend=refused[-1].mend)
+    async def begin(self, *, new_chain: bool) -> None:
+        """
+        Find out where to go on, as the writer of the database.
 
-
-@contextlib.contextmanager
-def stop_on_signals() -> Iterator[asyncio.Event]:
-    """Set an event on SIGTERM, on SIGINT, and on SIGHUP: the terminal was closed."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in STOP_SIGNALS:
-        loop.add_signal_handler(number, stop.set)
-    try:
-        yield stop
-    finally:
-        for number in STOP_SIGNALS:
-            loop.remove_signal_handler(number)
-
-
-def endpoints(config: Config) -> tuple[Endpoint, Endpoint]:
-    """
-    Return the node's websocket and HTTP endpoints.
-
-    Raises:
-        ConfigError: If none is configured.
-    """
-    node = config.node
-    if node.ws_url is None or node.http_url is None:
-        raise ConfigError("no node to follow", mend="give --endpoint mainnet (or an address), or set node.ws_url")
-    return Endpoint(node.ws_url), Endpoint(node.http_url)
+        Raises:
+            MonitorError: If the database or the node does not tell, or `start` makes no sense.
+        """
+        store, config = self.store, self.config
+        if new_chain and (abandoned := await store.forget_chain()):
+            log.info("holes_abandoned", holes=abandoned, reason="the chain begins anew")
+        durable = durable_slot(await store.progress())
+        begun = await beginning(parse_start(config.start), durable, self.nodes.rpc, config.node.commitment)
+        final_through = await store.final_through()
+        self.pipeline.begin(
+            pools=(await store.load_pools(config.store.known_pools)).values(),
+            through=begun.through,
+            left_out_through=begun.left_out_through,
+            final_through=final_through,
+        )
+        if self.finality is not None and durable is not None:
+            self.finality.committed(durable)
+        await self.inlet.start(0 if self.journal is None else await store.journal_done(self.journal.id))
 
 
-def live_source(config: Config, programs: frozenset[str], tap: Tap | None = None) -> LiveSource:
-    """
-    Return the feed that the configuration names. `tap` hears it word by word.
+@dataclass(frozen=True, slots=True)
+class _CatchUp:
+    """What passes on from the journal, as a helper among others."""
 
-    Raises:
-        ConfigError: If no node is configured.
-    """
-    node = config.node
-    following = Following(
-        endpoint=endpoints(config)[0],
-        programs=programs,
-        commitment=node.commitment,
-        limits=Limits(stall_timeout_s=node.stall_timeout_s, max_frame_bytes=node.max_frame_bytes),
-    )
-    return (blocks_source if node.feed == "blocks" else logs_source)(following, tap=tap)
+    inlet: Inlet
 
-
-def rpc_client(config: Config) -> RpcClient:
-    """
-    Return a client of the configured node's HTTP address.
-
-    Raises:
-        ConfigError: If it has none.
-    """
-    if config.node.http_url is None:
-        raise ConfigError("no node to ask", mend="give --endpoint mainnet (or an address), or set node.http_url")
-    limits = ClientLimits(rate_per_s=config.fetch.rate_per_s, concurrency=config.fetch.concurrency)
-    return RpcClient(Endpoint(config.node.http_url), limits)
+    async def run(self, out: Outlet) -> None:
+        """Run until cancelled; the inlet knows its wire."""
+        del out
+        await self.inlet.run()
 
 
 async def run(
@@ -285,15 +168,17 @@ async def run(
     *,
     migrate: bool = False,
     new_chain: bool = False,
+    reloads: bool = False,
     on_servers: Callable[[Servers], None] | None = None,
     on_metrics: Callable[[str], None] | None = None,
 ) -> None:
     """
-    Follow the configured node into the database until a signal of `STOP_SIGNALS`.
+    Follow the configured nodes into the database until a signal of `STOP_SIGNALS`.
 
     Args:
         migrate: Bring the schema up to date first, also of a database that is not the embedded one.
         new_chain: The node's chain is not the one that the database tells of: what is missing of that is given up.
+        reloads: SIGHUP reads the IDLs again; else it is a signal to stop.
         on_servers: Told where the database and Redis are, once they run.
         on_metrics: Told where the metrics page is, if there is one, once it is served.
 
@@ -301,66 +186,143 @@ async def run(
         MonitorError: Whatever ends the daemon but a signal; its `exit_code` is the process's.
     """
     registry = registry_of(config)
-    source = live_source(config, registry.followed)
     check(config.metrics.listen)  # again when it is served, but then servers have been started in vain
+    async with contextlib.AsyncExitStack() as stack:
+        nodes = await stack.enter_async_context(nodes_of(config, registry.followed))
+        servers = await stack.enter_async_context(servers_of(config))
+        if on_servers is not None:
+            on_servers(servers)
+        daemon = await _assemble(config, registry, nodes, servers, stack, migrate=migrate)
+        stop = stack.enter_context(stop_on_signals(daemon.reload if reloads else None))
+        url = await stack.enter_async_context(serve(_meters(daemon), config.metrics.listen))
+        if url is not None:
+            log.info("metrics_served", url=url)
+            if on_metrics is not None:
+                on_metrics(url)
+        await _live(daemon, stop, new_chain=new_chain)
+
+
+async def _assemble(
+    config: Config,
+    registry: Registry,
+    nodes: Nodes,
+    servers: Servers,
+    stack: contextlib.AsyncExitStack,
+    *,
+    migrate: bool,
+) -> Daemon:
+    """Return the parts, joined; what has to be closed is left to `stack`."""
+    commitment = config.node.commitment
+    own = config.database.url is None
+    store = await stack.enter_async_context(store_of(config, servers, migrate=migrate or own, lock=False))
+    if not config.standby:
+        await store.lock()
+    up = UpFeeds()
+    journal = await stack.enter_async_context(journal_of(config, up.snapshot))
+    fetcher = Fetcher(
+        nodes.rpc,
+        registry.followed,
+        commitment=commitment,
+        rules=Rules(give_up_after_s=config.fetch.give_up_after_s),
+    )
+    pipeline = build(
+        registry,
+        store,
+        fetcher=fetcher,
+        announcer=await stack.enter_async_context(announcer_of(config, servers)),
+        everything=config.pumpswap.pools == "all",
+        batch_max_rows=config.store.batch_max_rows,
+        live=True,
+        feeds=feed_names(config),
+        journal_id=None if journal is None else journal.id,
+    )
+    daemon = Daemon(
+        config, store, nodes, journal, up, pipeline,
+        inlet=Inlet(pipeline.wire, journal, up),
+        fetcher=fetcher,
+        history=History(nodes.archive, registry.followed, store, commitment=commitment),
+        finality=None,
+        redecoding=Redecoding(
+            store, lambda seen: pipeline.decoding.registry.decode_payload(seen, pipeline.decoding.pools)
+        ),
+    )  # fmt: skip
+    pipeline.writing.watcher = daemon
+    pipeline.decoding.chain = daemon.finality
+    return daemon
+
+
+async def _live(daemon: Daemon, stop: asyncio.Event, *, new_chain: bool) -> None:
+    """Run a daemon until it is told to stop."""
     manager = ServiceManager()
-    with stop_on_signals() as stop:
-        async with contextlib.AsyncExitStack() as stack:
-            servers = await stack.enter_async_context(servers_of(config))
-            if on_servers is not None:
-                on_servers(servers)
-            own = config.database.url is None
-            store = await stack.enter_async_context(store_of(config, servers, migrate=migrate or own))
-            client = await stack.enter_async_context(rpc_client(config))
-            begun = await _begin(config, store, client, new_chain=new_chain)
-            fetcher = _fetcher(config, client, registry)
-            pipeline = build(
-                registry,
-                store,
-                pools=PoolMap((await store.load_pools(config.store.known_pools)).values()),
-                through=begun.through,
-                left_out_through=begun.left_out_through,
-                fetcher=fetcher,
-                announcer=await stack.enter_async_context(announcer_of(config, servers)),
-                everything=config.pumpswap.pools == "all",
-                batch_max_rows=config.store.batch_max_rows,
-                live=True,
-            )
-            history = History(client, registry.followed, store, commitment=config.node.commitment)
-            pipeline.writing.watcher = Watchers(pipeline.health, history)
-            meters = _meters(pipeline, source)
-            meters.rpc(client.tally, lambda: len(fetcher))
-            meters.history(history.tally)
-            url = await stack.enter_async_context(serve(meters, config.metrics.listen))
-            if url is not None:
-                log.info("metrics_served", url=url)
-                if on_metrics is not None:
-                    on_metrics(url)
-            async with asyncio.TaskGroup() as group:
-                beating = group.create_task(_beat(pipeline.health, manager))
-                try:
-                    await follow(pipeline, [source], [fetcher, history], stop, deadline_s=config.stop_deadline_s)
-                finally:
-                    manager.stopping()
-                    beating.cancel()
+    async with asyncio.TaskGroup() as group:
+        beside = [
+            group.create_task(beat(daemon.health, manager, every_s=_beat_s(manager), patience_s=_PATIENCE_S)),
+            group.create_task(daemon.holes.run(daemon.store)),
+        ]
+        if daemon.journal is not None:
+            beside.append(group.create_task(daemon.journal.run(), name="journal"))
+        try:
+            await _follow(daemon, stop, new_chain=new_chain)
+        finally:
+            manager.stopping()
+            for task in beside:
+                task.cancel()
 
 
-async def _begin(config: Config, store: Store, client: RpcClient, *, new_chain: bool) -> Beginning:
-    if new_chain and (abandoned := await store.forget_chain()):
-        log.info("holes_abandoned", holes=abandoned, reason="the chain begins anew")
-    durable = durable_slot(await store.progress())
-    return await beginning(parse_start(config.start), durable, client, config.node.commitment)
+async def _follow(daemon: Daemon, stop: asyncio.Event, *, new_chain: bool) -> None:
+    if await daemon.store.try_lock():
+        await daemon.begin(new_chain=new_chain)
+        feeding = asyncio.create_task(feed(daemon.nodes.feeds, daemon.inlet), name="sources")
+    else:
+        feeding = asyncio.create_task(feed(daemon.nodes.feeds, daemon.inlet), name="sources")
+        if not await _take_over(daemon, feeding, stop):
+            return
+    await follow(daemon.pipeline, feeding, daemon.helpers, stop, deadline_s=daemon.config.stop_deadline_s)
 
 
-def _fetcher(config: Config, client: RpcClient, registry: Registry) -> Fetcher:
-    rules = Rules(give_up_after_s=config.fetch.give_up_after_s)
-    return Fetcher(client, registry.followed, commitment=config.node.commitment, rules=rules)
+async def _take_over(daemon: Daemon, feeding: asyncio.Task[None], stop: asyncio.Event) -> bool:
+    """Stand by until the database is ours, and begin; tell whether it is. Sources end with anything else."""
+    is_ours = False
+    try:
+        if daemon.journal is None:
+            raise AlreadyRunning("another process writes to this database", mend="a standby needs journal.enabled")
+        is_ours = await stand_by(daemon.store, daemon.inlet, daemon.journal, daemon.up, daemon.health, feeding, stop)
+        if is_ours:
+            await daemon.begin(new_chain=False)
+    except BaseException:
+        is_ours = False
+        raise
+    finally:
+        if not is_ours:
+            feeding.cancel()
+            await asyncio.wait({feeding})
+            if not feeding.cancelled():
+                feeding.result()
+    return is_ours
 
 
-def _meters(pipeline: Pipeline, source: LiveSource) -> Meters:
-    meters = Meters(pipeline.decoding.ledger, pipeline.health, pipeline.drops)
+def _meters(daemon: Daemon) -> Meters:
+    pipeline, journal = daemon.pipeline, daemon.journal
+    decoding = pipeline.decoding
+    meters = Meters(decoding.ledger, pipeline.health, pipeline.drops)
+    meters.programs({program: pad.name for program, pad in decoding.registry.programs.items()})
+    tallies = {source.name: source.tally for source in daemon.nodes.feeds}
+    meters.account("notices", NoticeAccount(daemon.inlet, pipeline.wire, decoding.ledger, tallies))
+    meters.account("events", EventAccount(decoding.ledger, decoding, pipeline.durable, pipeline.writing))
     meters.watch(pipeline.wire, pipeline.durable, pipeline.live)
-    meters.feed(source.name, source.tally)
+    for name, tally in tallies.items():
+        meters.feed(name, tally)
+    meters.race(decoding.leads.feeds, BEHIND_BUCKETS_S)
+    for endpoint, counted in {**daemon.nodes.rpc.tallies, **daemon.nodes.archive.tallies}.items():
+        meters.rpc(counted, lambda: len(daemon.fetcher), endpoint=endpoint)
+    meters.history(daemon.history.tally)
+    meters.holes(daemon.holes)
+    if journal is not None:
+        meters.journal(journal, daemon.config.journal.max_bytes)
+        pipeline.health.ask("journal", lambda: journal.full_because)
+        pipeline.health.watch(
+            Work("inlet", lambda: journal.newest_seq - daemon.inlet.waiting, lambda: daemon.inlet.waiting)
+        )
     return meters
 
 
@@ -377,7 +339,7 @@ async def replay(
     config: Config, path: Path, *, speed: float | None, progress: Callable[[int, int], None] | None = None
 ) -> Replayed:
     """
-    Decode a capture into the database. Nothing of it is announced.
+    Decode a capture, or a folder with a journal, into the database. Nothing of it is announced.
 
     Args:
         speed: 1.0 is the recording's own pace; None is flat out.
@@ -388,27 +350,28 @@ async def replay(
         MonitorError: As `run`.
     """
     registry = registry_of(config)
-    source = CaptureSource(path, registry.followed, speed=speed, progress=progress)
-    with stop_on_signals() as stop:
-        async with (
-            servers_of(config) as servers,
-            store_of(config, servers, migrate=config.database.url is None) as store,
-        ):
-            pipeline = build(
-                registry,
-                store,
-                pools=PoolMap((await store.load_pools(config.store.known_pools)).values()),
-                through=durable_slot(await store.progress()),
-                fetcher=None,
-                announcer=None,
-                everything=config.pumpswap.pools == "all",
-                batch_max_rows=config.store.batch_max_rows,
-                live=False,
-            )
-            await follow(pipeline, [source], [], stop, deadline_s=config.stop_deadline_s)
-            return Replayed(pipeline.decoding.ledger, servers.database_url, source.is_torn)
+    source = capture_or_journal(path, registry.followed, speed=speed, progress=progress)
+    async with servers_of(config) as servers:
+        with stop_on_signals() as stop:
+            async with store_of(config, servers, migrate=config.database.url is None) as store:
+                pipeline = build(
+                    registry,
+                    store,
+                    fetcher=None,
+                    announcer=None,
+                    everything=config.pumpswap.pools == "all",
+                    batch_max_rows=config.store.batch_max_rows,
+                    live=False,
+                )
+                await _begin_replay(pipeline, store, config)
+                await follow_sources(pipeline, [source], [], stop, deadline_s=config.stop_deadline_s)
+                return Replayed(pipeline.decoding.ledger, servers.database_url, source.is_torn)
 
 
-async def _beat(health: Health, manager: ServiceManager) -> None:
-    every_s = min(_BEAT_S, (manager.watchdog_s or 2 * _BEAT_S) / 2)
-    await beat(health, manager, every_s=every_s, patience_s=_PATIENCE_S)
+async def _begin_replay(pipeline: Pipeline, store: Store, config: Config) -> None:
+    pools = await store.load_pools(config.store.known_pools)
+    pipeline.begin(pools=pools.values(), through=durable_slot(await store.progress()))
+
+
+def _beat_s(manager: ServiceManager) -> float:
+    return min(_BEAT_S, (manager.watchdog_s or 2 * _BEAT_S) / 2)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
 from monitor import embedded
 from monitor.config import state_dir
+from monitor.journal import Journal, JournalLimits
 from monitor.pipeline.announce import RedisAnnouncer, connect
 from monitor.store.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from monitor.config import Config
 
@@ -56,9 +58,9 @@ async def servers_of(config: Config) -> AsyncIterator[Servers]:
 
 
 @contextlib.asynccontextmanager
-async def store_of(config: Config, servers: Servers, *, migrate: bool) -> AsyncIterator[Store]:
+async def store_of(config: Config, servers: Servers, *, migrate: bool, lock: bool = True) -> AsyncIterator[Store]:
     """
-    Yield the database, ours to write.
+    Yield the database, ours to write unless `lock` is False.
 
     Raises:
         AlreadyRunning: If another daemon writes to it.
@@ -74,8 +76,40 @@ async def store_of(config: Config, servers: Servers, *, migrate: bool) -> AsyncI
     async with opened as store:
         if migrate:
             await store.migrate()
-        await store.lock()
+        if lock:
+            await store.lock()
         yield store
+
+
+@contextlib.asynccontextmanager
+async def journal_of(config: Config, snapshot: Callable[[], bytes]) -> AsyncIterator[Journal | None]:
+    """
+    Yield the journal; None: none is kept. It has to be run by whoever uses it, and is closed at the end.
+
+    Raises:
+        AlreadyRunning: If another daemon uses it.
+        ConfigError: If its folder cannot be used.
+        JournalBroken: If the disk fails.
+    """
+    settings = config.journal
+    if not settings.enabled:
+        yield None
+        return
+    limits = JournalLimits(
+        max_bytes=settings.max_bytes,
+        min_free_bytes=settings.min_free_bytes,
+        fsync_interval_s=settings.fsync_interval_s,
+    )
+    journal = Journal.open(journal_dir(config), limits, snapshot)
+    try:
+        yield journal
+    finally:
+        await journal.close()
+
+
+def journal_dir(config: Config) -> Path:
+    """Return the journal's folder."""
+    return Path(config.journal.dir) if config.journal.dir else state_dir(config) / "journal"
 
 
 @contextlib.asynccontextmanager

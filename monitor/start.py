@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from monitor.config import Start
-    from monitor.sources.client import RpcClient
+    from monitor.sources.clients import Rpc
 
 
 class Told(Protocol):
@@ -51,7 +51,7 @@ def durable_slot(progress: Iterable[Told]) -> int | None:
     return max((told.slot for told in progress if told.program == EVERY_PROGRAM), default=None)
 
 
-async def beginning(start: Start, durable: int | None, client: RpcClient, commitment: rpc.Commitment) -> Beginning:
+async def beginning(start: Start, durable: int | None, client: Rpc, commitment: rpc.Commitment) -> Beginning:
     """
     Return where to begin. A slot is checked; `now` and a time ago say by themselves that they leave something out.
 
@@ -92,7 +92,7 @@ def from_slot(slot: int, durable: int | None, head: int) -> Beginning:
     return Beginning(slot - 1)
 
 
-async def _head(client: RpcClient, commitment: rpc.Commitment) -> int:
+async def _head(client: Rpc, commitment: rpc.Commitment) -> int:
     answer = await client.call(rpc.get_slot(commitment))
     try:
         return msgspec.json.decode(answer.result, type=int)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from monitor.app import build, endpoints, follow, live_source, rpc_client
-from monitor.config import Config
+from monitor.config import Config, History, Node
+from monitor.config import Feed as ConfigFeed
 from monitor.errors import (
     EXIT_BUG,
     ConfigError,
@@ -21,8 +21,9 @@ from monitor.errors import (
     exit_code,
     leaves,
 )
-from monitor.pipeline.pools import PoolMap
+from monitor.node import addresses, nodes_of, rpc_client
 from monitor.sources.notices import EndOfInput, FeedUp, SlotSeen
+from monitor.stages import build, follow_sources
 from monitor.store.batch import Progress
 from tests.decoders.built import ALL
 from tests.pipeline.stages import Books, logged_buys
@@ -31,9 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from decoders.core.types import Fact
-    from monitor.app import Pipeline
     from monitor.pipeline.protocols import Announcer
     from monitor.sources.notices import Notice, Outlet
+    from monitor.stages import Pipeline
 
 PATIENCE_S = 20
 
@@ -81,8 +82,6 @@ def pipeline(books: Any, announcer: Announcer | None = None) -> Pipeline:
     return build(
         ALL,
         books,
-        pools=PoolMap(),
-        through=None,
         fetcher=None,
         announcer=announcer,
         everything=True,
@@ -100,7 +99,7 @@ async def run(
 ) -> None:
     """Follow these sources."""
     async with asyncio.timeout(2 * PATIENCE_S):
-        await follow(stages, sources, helpers, stop or asyncio.Event(), deadline_s=deadline_s)
+        await follow_sources(stages, sources, helpers, stop or asyncio.Event(), deadline_s=deadline_s)
 
 
 async def test_it_ends_when_its_sources_do() -> None:
@@ -240,7 +239,7 @@ async def test_who_watches_hears_the_last_words() -> None:
 
 async def test_a_redis_that_hangs_holds_up_no_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once all is committed, announcements get a moment and no more; what is not told by then is counted."""
-    monkeypatch.setattr("monitor.app._LAST_WORDS_S", 0.01)
+    monkeypatch.setattr("monitor.stages._LAST_WORDS_S", 0.01)
     books, audience = Books(), Audience(deaf=True)
     stages = pipeline(books, audience)
     await run(stages, Feed(logged_buys(9)))
@@ -250,7 +249,23 @@ async def test_a_redis_that_hangs_holds_up_no_stop(monkeypatch: pytest.MonkeyPat
 
 def test_without_a_node_there_is_nothing_to_follow() -> None:
     """The mend is named, whichever half of the node's address is missing."""
-    for needs_node in (endpoints, rpc_client, lambda config: live_source(config, ALL.followed)):
+    for needs_node in (addresses, rpc_client):
         with pytest.raises(ConfigError) as caught:
             needs_node(Config())
         assert "--endpoint" in str(caught.value.mend)
+
+
+async def test_each_feed_has_a_name_and_an_address() -> None:
+    """Where none is given, the name is the kind, numbered where that is taken, and the address that of the node."""
+    node = Node(ws_url="ws://a.example", http_url="http://a.example", feed="logs")
+    extra = (
+        ConfigFeed(kind="logs"),
+        ConfigFeed(kind="logs", ws_url="wss://b.example"),
+        ConfigFeed(kind="polled_blocks", name="poll", http_url="http://c.example"),
+        ConfigFeed(kind="transactions"),
+    )
+    config = Config(node=node, feeds=extra, history=History(http_url="http://old.example"))
+    async with nodes_of(config, ALL.followed) as nodes:
+        assert [feed.name for feed in nodes.feeds] == ["logs", "logs_2", "logs_3", "poll", "transactions"]
+        assert list(nodes.rpc.tallies) == ["http://a.example", "http://c.example"]
+        assert list(nodes.archive.tallies) == ["http://a.example", "http://c.example", "http://old.example"]

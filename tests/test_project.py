@@ -38,7 +38,7 @@ BASE = {
     f"monitor.{name}"
     for name in ("errors", "channel", "tasks", "config", "log", "metrics", "data", "present", "sdnotify")
 }
-APP = {f"monitor.{name}" for name in ("app", "health", "servers", "start")}
+APP = {f"monitor.{name}" for name in ("app", "audit", "health", "node", "servers", "serving", "stages", "standby", "start")}
 FRONT = {f"monitor.{name}" for name in ("cli", "__main__", "install")}
 
 

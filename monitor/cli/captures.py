@@ -18,8 +18,10 @@ from monitor.cli.options import ConfigFile, NodeAddress, read_config
 from monitor.cli.say import called, complain, tell
 from monitor.config import Config, redact_url, state_dir
 from monitor.errors import BadInput, UsageError
+from monitor.node import addresses
 from monitor.pipeline.ledger import Ledger
 from monitor.sources.capture import Recorder
+from monitor.sources.endpoint import Endpoint
 from monitor.sources.jobs import Job
 
 _PLAIN = (".json", ".jsonl", ".ndjson")
@@ -88,12 +90,12 @@ def record(
     if out.exists() and not force:
         raise UsageError(f"{out} exists", mend="name another file, or give --force")
     registry = app.registry_of(settings)
-    ws, _ = app.endpoints(settings)
+    ws_url, _ = addresses(settings)
     try:
         recorder = Recorder(
             out,
             feed=settings.node.feed,
-            endpoint=ws,
+            endpoint=Endpoint(ws_url),
             programs=registry.followed,
             is_compressed=out.suffix not in _PLAIN,
         )
@@ -132,7 +134,9 @@ async def _record(config: Config, registry: Registry, counted: _Counted, duratio
 
 
 def replay(
-    file: Annotated[Path, typer.Argument(metavar="FILE", dir_okay=False, help="A capture, as `record` writes it.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A capture, as `record` writes it, or a journal's folder.")
+    ],
     speed: Annotated[
         float | None,
         typer.Option(min=0.001, metavar="N", help="N times the recording's own pace; not given: as fast as can be."),

@@ -12,7 +12,9 @@ from monitor.cli.options import ConfigFile, NodeAddress, read_config
 from monitor.cli.say import explain, tell
 from monitor.config import Config, example_toml
 from monitor.errors import MonitorError, exit_code
+from monitor.node import addresses, rpc_client
 from monitor.sources import rpc
+from monitor.sources.endpoint import Endpoint
 from monitor.sources.session import Limits, open_session
 from monitor.store.store import Store
 
@@ -67,22 +69,22 @@ async def _connect(config: Config) -> int:
 async def _websocket(config: Config) -> str:
     if config.node.ws_url is None:
         return "none is set: `run` follows the built-in simulator"
-    ws, _ = app.endpoints(config)
+    ws_url, _ = addresses(config)
     programs = sorted(app.registry_of(config).followed)
     wanted = {"slots": rpc.slot_subscribe()}
     if config.node.feed == "blocks":
         wanted["blocks"] = rpc.block_subscribe(config.node.commitment)
     else:
         wanted |= {program: rpc.logs_subscribe(program, config.node.commitment) for program in programs}
-    async with open_session(ws, Limits()) as session:
+    async with open_session(Endpoint(ws_url), Limits()) as session:
         await session.subscribe(wanted)
-    return f"{ws} takes {len(wanted)} subscriptions"
+    return f"{Endpoint(ws_url)} takes {len(wanted)} subscriptions"
 
 
 async def _http(config: Config) -> str:
     if config.node.http_url is None:
         return "none is set"
-    async with app.rpc_client(config) as client:
+    async with rpc_client(config) as client:
         answer = await client.call(rpc.get_slot(config.node.commitment))
     return f"{client.endpoint} is at slot {bytes(answer.result).decode()}"
 

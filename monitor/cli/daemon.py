@@ -52,7 +52,7 @@ def ingest(endpoint: NodeAddress = None, start: StartAt = None, config: ConfigFi
     """
     settings = read_config(config, endpoint=endpoint, overrides={"start": start})
     log.setup(settings.log.level, settings.log.format)
-    finish(app.run(settings))
+    finish(app.run(settings, reloads=True))
 
 
 def _metrics_address() -> str | None:

@@ -6,9 +6,11 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+import msgspec
+
 from decoders.core.types import CurveComplete, Graduation, Launch, Trade, TxNotice
-from monitor import app
 from monitor.channel import Channel
+from monitor.node import nodes_of
 from monitor.pipeline.decode import Decoding
 from monitor.pipeline.feeds import Feeds
 from monitor.pipeline.gate import Gate
@@ -25,8 +27,8 @@ if TYPE_CHECKING:
     from decoders.core.registry import Registry
     from decoders.core.types import Fact
     from monitor.config import Config
+    from monitor.node import FeedSource
     from monitor.pipeline.decode import Durable
-    from monitor.sources.live import LiveSource
     from monitor.sources.notices import Notice
 
 _WIRE_NOTICES = 10_000
@@ -40,7 +42,7 @@ class Taps(Tap, AnswerTap, Protocol):
 class Sources(NamedTuple):
     """What follows one node: its feed, and what fetches whatever the feed cannot tell."""
 
-    feed: LiveSource
+    feed: FeedSource
     fetcher: Fetcher
 
 
@@ -52,9 +54,10 @@ async def opened(config: Config, programs: frozenset[str], tap: Taps | None = No
     Raises:
         ConfigError: If no node is configured.
     """
-    feed = app.live_source(config, programs, tap)
-    async with app.rpc_client(config) as client:
-        yield Sources(feed, Fetcher(client, programs, commitment=config.node.commitment, tap=tap))
+    alone = msgspec.structs.replace(config, feeds=())
+    async with nodes_of(alone, programs, tap) as nodes:
+        (feed,) = nodes.feeds
+        yield Sources(feed, Fetcher(nodes.rpc, programs, commitment=config.node.commitment, tap=tap))
 
 
 class Audience(Protocol):

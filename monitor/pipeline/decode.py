@@ -44,6 +44,8 @@ from monitor.sources.notices import (
 from monitor.store.batch import Done, Filled, FilledPart, Final, Hole, Late, Progress, Resolved, Settled
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from decoders.core.registry import Registry
     from decoders.core.types import (
         Decoded,
@@ -53,7 +55,7 @@ if TYPE_CHECKING:
     from monitor.pipeline.ledger import Ledger
     from monitor.pipeline.pending import Pending, Waiting
     from monitor.pipeline.pools import PoolMap
-    from monitor.pipeline.protocols import Fetcher
+    from monitor.pipeline.protocols import ChainWatcher, Fetcher
     from monitor.sources.notices import Control, Notice
 
 Durable: TypeAlias = Fact | Progress | Hole | Filled | FilledPart | Settled | Resolved | Final | Done | Late
@@ -89,6 +91,10 @@ class Decoding:
     leads: Leads = field(default_factory=lambda: Leads(()))
     journal_id: str | None = None
     final_through: int = -1
+    chain: ChainWatcher | None = None
+    """Told what feeds say of blocks and roots."""
+    in_hand: Sequence[Durable] = ()
+    """What waits for room in the durable branch."""
     _filling: list[_Filling] = field(default_factory=list)
     _seq: int | None = None
     _done_seq: int = -1
@@ -140,10 +146,14 @@ class Decoding:
         match notice:
             case SlotSeen(root=root, feed=feed, complete_through=claim):
                 self.ledger.head_slot = max(self.ledger.head_slot, notice.slot)
+                if self.chain is not None:
+                    self.chain.root(root)
                 through = root if claim is None else claim
                 return _some(self.feeds.told(feed, through, self.pending.oldest_slot()))
             case BlockSeen(slot=slot):
                 self.ledger.head_slot = max(self.ledger.head_slot, slot)
+                if self.chain is not None:
+                    self.chain.heard(notice)
                 return [*self.feeds.block(notice, self.pending.oldest_slot())]
             case FeedUp(feed=feed, subscribed_at_slot=slot):
                 self.subscribed.set()
@@ -338,10 +348,14 @@ async def decode(
         while True:
             notice = await wire.get()
             is_news = live is not None and _is_news(notice)
-            for item in state.take(notice):
+            items = state.take(notice)
+            for at, item in enumerate(items):
+                if len(durable) >= durable.capacity:
+                    state.in_hand = items[at:]  # somebody may count them while this waits
                 if is_news and live is not None and _is_announced(item) and announced.is_new(item):
                     live.offer(item)
                 await durable.put(item)
+            state.in_hand = ()
             done += 1
             if done % _FAIR == 0 or not len(wire):
                 for item in _some(state.done()):

@@ -80,6 +80,7 @@ class Inlet:
             self._retelling = Retelling(done_seq, replayed_through, snapshot)
             self._sent_seq = first_seq - 1
             self._behind.set()
+            self._journal.release(done_seq)
         self._is_started = True
 
     async def put(self, notice: Notice) -> None:

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from decoders.core.types import Fact, Need
+    from monitor.sources.notices import BlockSeen
     from monitor.store.batch import Batch, Written
 
 
@@ -19,6 +20,16 @@ class Fetcher(Protocol):
 
     def satisfied(self, signature: str) -> None:
         """Tell that a whole copy of a transaction came by another way."""
+
+
+class ChainWatcher(Protocol):
+    """Compares what is stored with the finalized chain."""
+
+    def root(self, slot: int) -> None:
+        """Take note that a slot is final by a feed's word."""
+
+    def heard(self, block: BlockSeen) -> None:
+        """Take note of a block that a feed told."""
 
 
 class Writer(Protocol):

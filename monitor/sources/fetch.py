@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from decoders.core.types import Need
-    from monitor.sources.client import RpcClient
+    from monitor.sources.clients import Rpc
     from monitor.sources.jobs import Job
     from monitor.sources.notices import FetchGaveUp, Notice, Outlet
 
@@ -47,7 +47,7 @@ class Fetcher:
 
     def __init__(
         self,
-        client: RpcClient,
+        client: Rpc,
         programs: frozenset[str],
         *,
         commitment: rpc.Commitment = "confirmed",

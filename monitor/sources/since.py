@@ -10,7 +10,7 @@ from monitor.errors import SourceRefused
 from monitor.sources import rpc
 
 if TYPE_CHECKING:
-    from monitor.sources.client import RpcClient
+    from monitor.sources.clients import Rpc
 
 # Skipped slots have no time; a look at the next ones finds a block soon.
 _NEXT_SLOTS = 16
@@ -22,7 +22,7 @@ def _integer(text: msgspec.Raw) -> int | None:
     return msgspec.json.decode(text, type=int | None)
 
 
-async def slot_ago(client: RpcClient, ago_s: int, commitment: rpc.Commitment) -> int:
+async def slot_ago(client: Rpc, ago_s: int, commitment: rpc.Commitment) -> int:
     """
     Return the first slot whose block is not older than `ago_s` before the newest one, by block times.
 
@@ -46,7 +46,7 @@ async def slot_ago(client: RpcClient, ago_s: int, commitment: rpc.Commitment) ->
     return low
 
 
-async def _time_near(client: RpcClient, slot: int) -> int | None:
+async def _time_near(client: Rpc, slot: int) -> int | None:
     """Return the block time of the first block from `slot` on; None if none of the next ones has any."""
     for near in range(max(slot, 0), max(slot, 0) + _NEXT_SLOTS):
         found = _integer((await client.call(rpc.get_block_time(near))).result)
