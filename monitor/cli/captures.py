@@ -97,6 +97,7 @@ def record(
             feed=settings.node.feed,
             endpoint=Endpoint(ws_url),
             programs=registry.followed,
+            commitment=settings.node.commitment,
             is_compressed=out.suffix not in _PLAIN,
         )
     except OSError as error:

@@ -45,13 +45,18 @@ _FLUSH_NS = 1_000_000_000
 
 
 class Header(msgspec.Struct, frozen=True):
-    """First line of a capture. `endpoint` without its secrets, `recorded_at` in RFC 3339."""
+    """
+    First line of a capture. `endpoint` without its secrets, `recorded_at` in RFC 3339.
+
+    `commitment` decides what a root says of the feed; captures of earlier releases do not tell it.
+    """
 
     launch_monitor_capture: int
     feed: str
     recorded_at: str
     endpoint: str
     programs: tuple[str, ...] = ()
+    commitment: rpc.Commitment = "confirmed"
 
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -81,14 +86,22 @@ class Recorder:
     """
 
     def __init__(
-        self, path: Path, *, feed: str, endpoint: Endpoint, programs: frozenset[str], is_compressed: bool = True
+        self,
+        path: Path,
+        *,
+        feed: str,
+        endpoint: Endpoint,
+        programs: frozenset[str],
+        commitment: rpc.Commitment = "confirmed",
+        is_compressed: bool = True,
     ) -> None:
         self._file = path.open("wb")
         self._zip = zlib.compressobj(_LEVEL, wbits=_GZIP_WINDOW) if is_compressed else None
         self._began_ns = self._flushed_ns = time.monotonic_ns()
         self._unflushed_bytes = 0
         self.notices = 0
-        header = Header(FORMAT, feed, datetime.now(UTC).isoformat(), str(endpoint), tuple(sorted(programs)))
+        recorded_at = datetime.now(UTC).isoformat()
+        header = Header(FORMAT, feed, recorded_at, str(endpoint), tuple(sorted(programs)), commitment)
         self._write(_encoder.encode(header))
         self.flush()
 
@@ -248,7 +261,7 @@ class Replayer:
     def __init__(self, header: Header, programs: frozenset[str]) -> None:
         self.tally = FeedTally()
         self._programs = programs
-        self._translator = Translator(header.feed, programs, self.tally)
+        self._translator = Translator(header.feed, programs, self.tally, header.commitment)
 
     def notices(self, line: Line) -> Sequence[Notice]:
         """Return what a line says; () for what could not be read when it was recorded either."""

@@ -232,6 +232,18 @@ async def test_a_replayed_life_equals_the_live_one(tmp_path: Path) -> None:
     assert [short(notice)[0] for notice in live] == ["logs", "logs", "FeedUp", "SlotSeen", "FeedDown"] * 3
 
 
+async def test_a_finalized_feed_claims_as_it_did_then(tmp_path: Path) -> None:
+    """What a root says depends on the commitment, so that stands in the header."""
+    endpoint = Endpoint("wss://h")
+    with Recorder(tmp_path / "c", feed="f", endpoint=endpoint, programs=PROGRAMS, commitment="finalized") as recorder:
+        recorder.connected({1: said.PROGRAM, 2: "slots"})
+        recorder.frame(said.slot(41, 2, root=41))
+        recorder.frame(said.slot(140, 2, root=100))
+    told = await replayed(CaptureSource(tmp_path / "c", PROGRAMS))
+    claims = [notice.complete_through for notice in told if isinstance(notice, SlotSeen)]
+    assert claims == [0, 68]
+
+
 async def test_a_replayed_feed_of_transactions_equals_the_live_one(tmp_path: Path) -> None:
     """Whole transactions are told again as they were told, and so are frames that could not be read."""
     live: list[Notice] = []
