@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from decoders.core.base58 import encode
+from decoders.core.errors import LayoutError
 from decoders.core.pad import SOL_DECIMALS, build, check_amounts, facts_common, mark, new_creators, quote_of
 from decoders.core.pda import derive
 from decoders.core.types import WSOL, CurveComplete, Graduation, Launch, Other, Trade
@@ -74,7 +75,7 @@ def _launch(layout: Layout) -> Say:
          cashback, quote_key, quote, fee_bps, holder, depth) = pick(record.values)  # fmt: skip
         quote_mint = quote_of(quote_key)
         reserves = quote if quote_key is not None and any(quote_key) else sol
-        mark_base, mark_quote = (None, None) if base is None else mark(base, reserves)
+        mark_base, mark_quote = (None, None) if base is None or reserves is None else mark(base, reserves)
         check_amounts(for_sale, fee_bps)
         if mayhem:
             # The event says 1e15 (so it does in recorded launches), but create_v2 mints as much again into the mayhem
@@ -131,6 +132,8 @@ def _trade(layout: Layout, curve: Any) -> Say:
             quote_mint = encode(quote_key)
             quote_decimals = site.decimals(quote_mint)
             quote, virtual_quote, real_quote = other_quote, other_virtual, other_real
+            if real_quote is None:
+                raise LayoutError(f"{layout.name}: a quote mint without its amounts")
         fees = (fee or 0) + (creator_fee or 0) + (cashback or 0)
         sold = None
         if real_base is not None:

@@ -104,14 +104,14 @@ class LogWalker:
             if frame is None:
                 if line[-6:] == " units":  # "… consumed N of M compute units"; no event ends so, base64 has no spaces
                     continue
-                word = line[8:13]
-                if word == "data:":
+                word = line[:13]
+                if word == "Program data:":
                     if stack and calls[stack[-1]]:
                         emitted.append(_emitted(line[14:], calls[stack[-1]], stack[-1]))
                     else:
                         foreign += 1
                     continue
-                if word == "log: ":
+                if word == "Program log: ":
                     if self._ray and line.startswith(RAY_LOG, 13) and stack and calls[stack[-1]] in self._ray:
                         emitted.append(_emitted(line[22:], calls[stack[-1]], stack[-1]))
                     elif line[13:25] == "Instruction:" and len(line) < _LONG_LINE:

@@ -122,7 +122,7 @@ class Said:
         nth = self._count(layout)
         try:
             record = layout.read(data, len(layout.discriminator))
-            if record.values[rule.oldest] is None:
+            if record.values and record.values[rule.oldest] is None:
                 raise LayoutError(f"{layout.name}: shorter than its oldest layout")
             site = Site(
                 self.notice, pad.program, pad.name, layout.name, nth, event.position, event.emitter, self.pools,

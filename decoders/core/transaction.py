@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from solders.instruction import CompiledInstruction
+from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
 from decoders.core import base58
@@ -255,6 +256,9 @@ def _invokes(body: _Body, meta: Meta, programs: frozenset[str]) -> tuple[Invoke,
                 data = _data(call.instruction)
                 accounts = _accounts(call.instruction, body.keys)
                 invokes.append(Invoke(position, _depth(call, program, data, invokes), program, accounts, data))
+        # What facts name comes from here: an account that is no key would raise much later, or be stored.
+        for account in {account for invoke in invokes for account in invoke.accounts}:
+            Pubkey.from_string(account)
     except (IndexError, ValueError) as error:
         raise TransactionError(f"{body.signature}: {error}") from error
     return tuple(invokes)

@@ -122,6 +122,8 @@ def test_attribution() -> None:
         f"Program  {PAD} invoke [1]",
         f"Transfer: Program {PAD} invoke [1]",
         "Program failed to complete: exceeded CUs meter",
+        f"Transfer data: {HELLO}",
+        f"Transfer log: ray_log: {HELLO}",
     ],
 )
 def test_forged_frames(text: str) -> None:

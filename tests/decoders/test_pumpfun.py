@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from solders.pubkey import Pubkey
 
+from decoders.core.errors import LayoutError
 from decoders.core.types import CurveComplete, Graduation, Launch, Other, TokenBalance, Trade
 from tests.decoders import borsh
 from tests.decoders.built import ALL, RAW, ROUTER, TIME_S, USDC, WSOL, Call, Event, facts, key, said
 
 if TYPE_CHECKING:
+    from decoders.core.layout import Layout
     from decoders.core.types import Fact
 
 PUMP = RAW["pumpfun"]
@@ -260,3 +262,31 @@ def test_sweep() -> None:
 def test_curve_account_names_no_mint() -> None:
     """A bonding curve's account does not tell its mint, so it tells no pool."""
     assert ALL.decode_account(CURVE, PUMP.address, PUMP.account("BondingCurve")) is None
+
+
+@pytest.mark.parametrize(
+    ("event", "last", "kind"),
+    [
+        ("CreateEvent", "virtual_token_reserves", "launch"),
+        ("CreateEvent", "quote_mint", "launch"),
+        ("TradeEvent", "quote_mint", "fault"),
+        ("TradeEvent", "virtual_quote_reserves", "fault"),
+    ],
+)
+def test_records_that_end_where_no_layout_did(event: str, last: str, kind: str) -> None:
+    """A record may end after any field: what follows from the missing ones is not known (fuzzing found it)."""
+    data = RAW["pumpfun"].event(event, timestamp=TIME_S, quote_mint=USDC, virtual_token_reserves=5)
+    layout = ALL.programs[RAW["pumpfun"].address].events[data[:8]].layout
+    ends = [end for end in range(8, len(data)) if _last(layout, data[:end]) == last]
+    (fact,) = ALL.decode_event(RAW["pumpfun"].address, data[: ends[0]]).facts
+    assert fact.kind == kind
+    assert getattr(fact, "mark_quote", None) is None
+
+
+def _last(layout: Layout, data: bytes) -> str | None:
+    """Return the last field of a record, None if it ends inside one."""
+    try:
+        values = layout.read(data, 8).values
+    except LayoutError:
+        return None
+    return layout.fields[sum(value is not None for value in values) - 1].name

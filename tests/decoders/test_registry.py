@@ -363,8 +363,12 @@ class TestLoad:
         (fact,) = decoded.facts
         assert fact.record is not None
         assert fact.record.layout.render(fact.record)["newest"] == "5"
-        (other,) = newer.decode_event(PUMP.address, b"\1" * 8 + bytes(8)).facts
-        assert (other.kind, other.event) == ("other", "New")
+        raw["events"].append({"name": "Empty", "discriminator": [2] * 8})
+        raw["types"].append({"name": "Empty", "type": {"kind": "struct", "fields": []}})
+        newer = load(["pumpfun"], lambda name: [(f"{name}.json", json.dumps(raw).encode())])
+        for event, data in (("New", b"\1" * 8 + bytes(8)), ("Empty", b"\2" * 8), ("Empty", b"\2" * 9)):
+            (other,) = newer.decode_event(PUMP.address, data).facts
+            assert (other.kind, other.event) == ("other", event)
 
     @pytest.mark.parametrize(
         ("section", "name"),

@@ -320,6 +320,11 @@ class TestParse:
                     {"index": 0, "instructions": [{"programIdIndex": 2, "accounts": [6], "data": "1"}]}
                 ]
             },
+            {
+                "innerInstructions": [
+                    {"index": 0, "instructions": [{"programIdIndex": 2, "accounts": ["1" * 31], "data": "1"}]}
+                ]
+            },
             {"innerInstructions": [{"index": 0, "instructions": [{}]}]},
             {"preTokenBalances": [balance(6, "1")]},
             {"preTokenBalances": [balance(1, "-1")]},
