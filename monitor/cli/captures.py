@@ -20,9 +20,9 @@ from monitor.config import Config, redact_url, state_dir
 from monitor.errors import BadInput, UsageError
 from monitor.node import addresses
 from monitor.pipeline.ledger import Ledger
-from monitor.sources.capture import Recorder
 from monitor.sources.endpoint import Endpoint
 from monitor.sources.jobs import Job
+from monitor.sources.recorder import Recorder
 
 _PLAIN = (".json", ".jsonl", ".ndjson")
 _LOOK_S = 0.5

@@ -20,9 +20,9 @@ from decoders.core.types import TxNotice
 from monitor.cli.inputs import pieces
 from monitor.cli.once import Once, Said
 from monitor.cli.shapes import find
-from monitor.sources.capture import Recorder
 from monitor.sources.endpoint import Endpoint
 from monitor.sources.jobs import FetchAccounts, FetchTransaction
+from monitor.sources.recorder import Recorder
 from tests import mainnet
 
 if TYPE_CHECKING:

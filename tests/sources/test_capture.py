@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from decoders.core.types import TxNotice
 from monitor.channel import Channel
 from monitor.errors import BadInput
-from monitor.sources.capture import Capture, Recorder, iter_notices
+from monitor.sources.capture import Capture, iter_notices
 from monitor.sources.endpoint import Endpoint
 from monitor.sources.jobs import FetchTransaction
 from monitor.sources.live import logs_source
 from monitor.sources.notices import EndOfInput, FeedDown, FeedUp, SlotSeen
+from monitor.sources.recorder import Recorder
 from monitor.sources.replay import CaptureSource
 from monitor.sources.transactions import transactions_source
 from tests.sources import said

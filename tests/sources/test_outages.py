@@ -258,4 +258,4 @@ def test_only_monotonic_clocks_decide() -> None:
                 readers.add(path.name)
             if isinstance(found, ast.Attribute) and found.attr == "time" and ast.unparse(found.value) == "time":
                 readers.add(path.name)
-    assert readers == {"client.py", "connection.py", "capture.py"}
+    assert readers == {"client.py", "connection.py", "recorder.py"}

@@ -13,11 +13,11 @@ from decoders.core.types import TxNotice
 from monitor.channel import Channel
 from monitor.errors import SourceRefused
 from monitor.pipeline.feeds import Feeds
-from monitor.sources.capture import Recorder
 from monitor.sources.client import ClientLimits, RpcClient
 from monitor.sources.endpoint import Endpoint
 from monitor.sources.notices import BlockSeen, EndOfInput, FeedDown, FeedUp
 from monitor.sources.polled import Pace, PollRules, polled_blocks_source
+from monitor.sources.recorder import Recorder
 from monitor.sources.replay import CaptureSource
 from monitor.store.batch import Hole
 from tests.sources import said
