@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,7 @@ def test_a_union_is_disjoint_and_nothing_in_it_touches(some_spans: list[Span]) -
     """The same slots come out in as few spans as can be."""
     joined = spans.union(some_spans)
     assert slots(joined) == slots(some_spans)
-    assert all(one.last + 1 < other.first for one, other in zip(joined, joined[1:], strict=False))
+    assert all(one.last + 1 < other.first for one, other in itertools.pairwise(joined))
 
 
 @given(SOME, ONE)
