@@ -28,7 +28,6 @@ class Commits:
     final_through: int | None = None
     progress: dict[str, int] = field(default_factory=dict)
     done_seq: dict[str, int] = field(default_factory=dict)
-    holes_found: Counter[str] = field(default_factory=Counter)
     holes_filled: Counter[str] = field(default_factory=Counter)
     voided: Counter[str] = field(default_factory=Counter)
     revived: Counter[str] = field(default_factory=Counter)
@@ -38,7 +37,6 @@ class Commits:
         """Take note of a commit; tell whether progress moved with it."""
         self.batch_rows.observe(len(batch.facts))
         self.batch_seconds.observe(seconds)
-        self.holes_found.update(hole.reason for hole in batch.holes)
         self.holes_filled.update(filled.by for filled in batch.filled)
         self.voided.update(fact.venue for fact in written.voided)
         self.revived.update(fact.venue for fact in written.revived)

@@ -17,12 +17,17 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 LEFT_ON_PURPOSE = frozenset({SKIPPED_BY_START})
+AUDIT = "audit"
 _MOST = 10_000
 _EVERY_S = 15.0
 
 
 class HoleRow(Protocol):
     """What is read of a hole."""
+
+    @property
+    def id(self) -> int:
+        """Its number, which rises."""
 
     @property
     def reason(self) -> str:
@@ -53,12 +58,16 @@ class Holes(Protocol):
     """Where holes are kept."""
 
     async def holes(self, *, open_only: bool, limit: int) -> Sequence[HoleRow]:
-        """Return holes; may raise StoreUnavailable."""
+        """Return the open ones, oldest slots first, or all, the last noticed first; may raise StoreUnavailable."""
 
 
 @dataclass(slots=True)
 class OpenHoles:
-    """The open holes as they were at the last look; `looked_at` None: before the first one."""
+    """
+    The open holes as they were at the last look; `looked_at` None: before the first one.
+
+    `found` counts those that were recorded since that first one, by whomever: the daemon, a command, an audit.
+    """
 
     looked_at: float | None = None
     oldest_at: float | None = None
@@ -66,13 +75,23 @@ class OpenHoles:
     slots: Counter[tuple[str, ...]] = field(default_factory=Counter)
     left: Counter[tuple[str, ...]] = field(default_factory=Counter)
     left_slots: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    found: Counter[tuple[str, ...]] = field(default_factory=lambda: Counter({(AUDIT,): 0}))
+    _newest_id: int | None = None
 
     async def run(self, store: Holes, every_s: float = _EVERY_S) -> None:
         """Look until cancelled. While the database is away the last look stands."""
         while True:
             with contextlib.suppress(StoreUnavailable):  # the writer says so, loudly
+                self.noticed(await store.holes(open_only=False, limit=_MOST))
                 self.saw(await store.holes(open_only=True, limit=_MOST), time.time())
             await asyncio.sleep(every_s)
+
+    def noticed(self, holes: Sequence[HoleRow]) -> None:
+        """Take these for the last ones that were recorded, open or not."""
+        newest_id = max((hole.id for hole in holes), default=0)
+        if self._newest_id is not None:
+            self.found.update((hole.reason,) for hole in holes if hole.id > self._newest_id)
+        self._newest_id = max(newest_id, self._newest_id or 0)
 
     def saw(self, holes: Sequence[HoleRow], now: float) -> None:
         """Take these for all open holes, at Unix second `now`."""

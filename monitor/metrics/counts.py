@@ -71,10 +71,6 @@ class CommitCounts(Protocol):
         """Number up to which a journal is committed, by the journal's id."""
 
     @property
-    def holes_found(self) -> Mapping[str, int]:
-        """Holes recorded, by reason."""
-
-    @property
     def holes_filled(self) -> Mapping[str, int]:
         """Holes filled, by what filled them."""
 
@@ -127,6 +123,10 @@ class HoleCounts(Protocol):
     """Unix seconds."""
     oldest_at: float | None
     """When the oldest of those that are to be filled was seen, Unix seconds; None: there is none."""
+
+    @property
+    def found(self) -> Mapping[tuple[str, ...], int]:
+        """Holes recorded since the process started, by reason."""
 
     @property
     def open(self) -> Mapping[tuple[str, ...], int]:

@@ -83,7 +83,11 @@ class Meters(Collector):
         self._disks: dict[str, Path] = {}
 
     def programs(self, names: Mapping[str, str]) -> None:
-        """Tell of these programs (address: name) from the start, with zeros: one that is silent must have a rate."""
+        """
+        Tell of these programs (address: name) from the start, with zeros.
+
+        One that is silent must have a rate, and the first of what must never be is a rise only if a zero stood before.
+        """
         self._names = names
 
     def account(self, ledger: Literal["notices", "events"], account: Account) -> None:
@@ -166,7 +170,7 @@ class Meters(Collector):
     def _events(self) -> Iterator[Metric]:
         ledger, programs = self._ledger, self._names.values()
         unknown = dict.fromkeys(programs, 0)
-        faults: dict[tuple[str, ...], int] = {}
+        faults: dict[tuple[str, ...], int] = {(program, why): 0 for program in programs for why in _FAULT_REASONS}
         for (program, said), count in ledger.faults.items():
             reason = said if said in _FAULT_REASONS else "undecodable"
             faults[program, reason] = faults.get((program, reason), 0) + count
@@ -190,9 +194,9 @@ class Meters(Collector):
             yield m.SLOT_FINAL.one(commits.final_through)
 
     def _of_holes(self) -> Iterator[Metric]:
-        yield m.HOLES_FOUND.by(_single(self._commits.holes_found))
         yield m.HOLES_FILLED.by(_single(self._commits.holes_filled))
         if (holes := self._holes) is not None and holes.looked_at is not None:
+            yield m.HOLES_FOUND.by(holes.found)
             yield m.HOLES_OPEN.by(holes.open)
             yield m.HOLES_SLOTS.by(holes.slots)
             yield m.HOLES_LEFT.by(holes.left)
@@ -204,13 +208,13 @@ class Meters(Collector):
             yield m.HISTORY_TRIES.by({("filled",): history.filled, ("failed",): history.failed})
 
     def _written(self) -> Iterator[Metric]:
-        commits = self._commits
+        commits, zeros = self._commits, dict.fromkeys(self._names.values(), 0)
         yield m.BATCH_ROWS.by({(): commits.batch_rows})
         yield m.BATCH_SECONDS.by({(): commits.batch_seconds})
         yield m.RETRIES.one(commits.retries)
         yield m.RETRYING.one(int(commits.retrying is not None))
-        yield m.VOIDED.by(_single(commits.voided))
-        yield m.REVIVED.by(_single(commits.revived))
+        yield m.VOIDED.by(_single({**zeros, **commits.voided}))
+        yield m.REVIVED.by(_single({**zeros, **commits.revived}))
         yield m.REDECODED.by(_single(commits.redecoded))
 
     def _of_feeds(self) -> Iterator[Metric]:

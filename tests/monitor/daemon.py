@@ -55,6 +55,7 @@ class Row:
     reason: str
     first_slot: int
     last_slot: int
+    id: int = 1
     filled_through: int | None = None
     signature: str | None = None
     seen_at: datetime = SEEN_AT
@@ -166,5 +167,7 @@ def events() -> Books:
 def holes() -> OpenHoles:
     """Return what the database knows to be missing."""
     found = OpenHoles()
+    found.noticed([])
+    found.noticed([Row("reconnect", 1, 2)])
     found.saw([Row("reconnect", 10, 19, filled_through=12), Row(SKIPPED_BY_START, 1, 5)], NOW)
     return found

@@ -239,7 +239,8 @@ async def test_open_holes_are_looked_at_and_kept_while_the_database_is_away() ->
 
     class Holes:
         async def holes(self, *, open_only: bool, limit: int) -> list[Row]:
-            assert open_only
+            if not open_only:
+                return [Row("audit", 1, 1, id=len(looks))]
             looks.append((dict(found.slots), found.oldest_at))
             if not answers:
                 done.set()
@@ -262,6 +263,18 @@ async def test_open_holes_are_looked_at_and_kept_while_the_database_is_away() ->
     ]
     assert found.left == {(SKIPPED_BY_START,): 0}
     assert found.oldest_at is None
+
+
+def test_holes_are_counted_by_whomever_they_were_recorded() -> None:
+    """What stood there at the start is no news; afterwards each counts once, filled or not."""
+    found = OpenHoles()
+    found.noticed([Row("reconnect", 1, 2, id=7), Row("audit", 1, 2, id=6)])
+    assert found.found == {("audit",): 0}
+    for _ in range(2):
+        found.noticed([Row("audit", 3, 3, id=9), Row("reconnect", 1, 2, id=8), Row("reconnect", 1, 2, id=7)])
+    assert found.found == {("audit",): 1, ("reconnect",): 1}
+    found.noticed([])
+    assert found.found.total() == 2
 
 
 def test_the_line_says_how_things_are(health: Health, flow: Flow) -> None:

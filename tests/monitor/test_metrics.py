@@ -161,6 +161,8 @@ def test_a_program_is_told_before_its_first_event() -> None:
     found = samples(meters)
     assert value(found, "events_total", program="pumpswap", fact="trade") == 0
     assert value(found, "unknown_discriminators_total", program="pumpswap") == 0
+    assert value(found, "faults_total", program="pumpswap", reason="undecodable") == 0
+    assert value(found, "voided_rows_total", program="pumpswap") == 0
     flow.events["pumpswap", "trade"] = 5
     assert value(samples(meters), "events_total", program="pumpswap", fact="trade") == 5
 
