@@ -53,3 +53,18 @@ class HistoryTally:
     transactions: int = 0
     filled: int = 0
     failed: int = 0
+
+
+@dataclass(slots=True)
+class FinalityTally:
+    """
+    Counts of the comparison with the finalized chain since the process started.
+
+    Rows of `compared` transactions, slots that were `doubted`, tries that `failed`; everything `through` a slot was
+    compared (None: nothing yet).
+    """
+
+    through: int | None = None
+    compared: int = 0
+    doubted: int = 0
+    failed: int = 0
