@@ -26,7 +26,7 @@ from monitor.pipeline.protocols import ChainWatcher
 from monitor.pipeline.redecode import Redecoding
 from monitor.pipeline.upfeeds import UpFeeds
 from monitor.sdnotify import ServiceManager
-from monitor.servers import announcer_of, journal_of, servers_of, store_of
+from monitor.servers import announcer_of, journal_dir, journal_of, servers_of, store_of
 from monitor.sources.fetch import Fetcher
 from monitor.sources.history import History
 from monitor.sources.notices import Source
@@ -219,6 +219,8 @@ async def _assemble(
         await store.lock()
     up = UpFeeds()
     journal = await stack.enter_async_context(journal_of(config, up.snapshot))
+    if journal is not None and await store.know_journal(journal.id, journal.newest_seq) is None and journal.newest_seq:
+        log.warning("journal_of_another_database", left_out=journal.newest_seq, folder=str(journal_dir(config)))
     fetcher = Fetcher(
         nodes.rpc,
         registry.followed,

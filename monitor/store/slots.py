@@ -59,6 +59,19 @@ class SlotRows:
     pools: list[Row] = field(default_factory=list)
 
 
+async def know_journal(connection: asyncpg.Connection, journal_id: str, newest_seq: int) -> int | None:
+    """
+    Return up to which number a journal is committed here; None: it was kept for another database until now.
+
+    From then on it is known, with all through `newest_seq` taken as committed.
+    """
+    known: int | None = await connection.fetchval("SELECT done_seq FROM journals WHERE id = $1", journal_id)
+    if known is None:
+        statement = "INSERT INTO journals (id, done_seq) VALUES ($1, $2) ON CONFLICT DO NOTHING"
+        await connection.execute(statement, journal_id, newest_seq)
+    return known
+
+
 async def journal_done(connection: asyncpg.Connection, journal_id: str) -> int:
     """Return up to which number the journal of that id is committed; 0: nothing of it is."""
     done: int | None = await connection.fetchval("SELECT done_seq FROM journals WHERE id = $1", journal_id)

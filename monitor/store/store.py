@@ -259,6 +259,15 @@ class Store:
         async with self._reader() as connection:
             return await kept.tails(connection, after_id, limit)
 
+    async def know_journal(self, journal_id: str, newest_seq: int) -> int | None:
+        """
+        Return up to which number a journal is committed here; None: it was kept for another database until now.
+
+        From then on it is known, with all through `newest_seq` taken as committed. It takes no lock.
+        """
+        async with self._reader() as connection:
+            return await slots.know_journal(connection, journal_id, newest_seq)
+
     async def journal_done(self, journal_id: str) -> int:
         """Return up to which number the journal of that id is committed; 0: nothing of it is."""
         async with self._reader() as connection:

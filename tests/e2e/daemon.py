@@ -52,7 +52,8 @@ async def ingest(program: Path, folder: Path, settings: Mapping[str, str]) -> As
         notices.setblocking(False)
         process = await asyncio.create_subprocess_exec(
             program, "ingest", cwd="/",
-            env=environment(settings) | {"NOTIFY_SOCKET": str(folder / "notify")},
+            env=environment({"journal.dir": str(folder / "journal"), **settings})
+            | {"NOTIFY_SOCKET": str(folder / "notify")},
             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
         )  # fmt: skip
         ended = asyncio.create_task(process.wait())
