@@ -90,12 +90,19 @@ class Polling:
 
 @asynccontextmanager
 async def polling(
-    server: HttpNode, *, stall_s: float = 5.0, concurrency: int = 8, tap: Tap | None = None, name: str = "polled"
+    server: HttpNode,
+    *,
+    stall_s: float = 5.0,
+    concurrency: int = 8,
+    timeout_s: float = 5.0,
+    tap: Tap | None = None,
+    name: str = "polled",
 ) -> AsyncGenerator[Polling, None]:
     """Run a feed, and cancel it in the end."""
     limits = dataclasses.replace(LIMITS, stall_timeout_s=stall_s)
     out: Channel[Notice] = Channel(10_000, "out")
-    async with RpcClient(Endpoint(server.url), ClientLimits(rate_per_s=100_000, concurrency=concurrency)) as client:
+    usage = ClientLimits(rate_per_s=100_000, concurrency=concurrency, timeout_s=timeout_s)
+    async with RpcClient(Endpoint(server.url), usage) as client:
         source = polled_blocks_source(client, following("ws://unused", limits), name=name, tap=tap, rules=RULES)
         task = asyncio.create_task(source.run(out))
         try:
@@ -212,6 +219,21 @@ async def test_a_node_that_fails_for_long_leaves_a_hole() -> None:
             assert [(hole.first_slot, hole.last_slot) for hole in holes(told)] == [(10, 20)]
             assert feed.source.tally.losses["polling"] >= 1
             assert feed.source.tally.connects == 2
+
+
+async def test_a_node_that_hangs() -> None:
+    """Connections that stand, and on which nothing comes any more, are a loss like any other."""
+    async with http_node() as server:
+        chain = Chain(server, 9)
+        async with polling(server, stall_s=0.1, timeout_s=0.1) as feed:
+            await feed.until(9)
+            server.results["getBlocks"] = lambda _: Reply(hang=True)
+            down = await feed.get()
+            assert isinstance(down, FeedDown)
+            assert "no answer within 0.1 s" in down.reason
+            server.results["getBlocks"] = chain.listed
+            chain.slots.append(12)
+            assert slots(await feed.until(12)) == [12]
 
 
 async def test_a_short_failure_costs_nothing() -> None:
