@@ -5,11 +5,12 @@
 #   make test                      the whole suite, and full branch coverage of decoders/
 #   make check                     format, lint, types and the fast tests, in under a minute
 #   make bench                     time per message, against anchorpy on the same bytes
+#   make fuzz                      bytes to facts under a fuzzer, for five minutes of processor time
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: run test check format bench lock clean
+.PHONY: run test check format bench fuzz lock clean
 
 export PYTHON
 VENV ?= .venv
@@ -18,6 +19,7 @@ INSTALLED := $(VENV)/.installed
 ENDPOINT ?=
 ARGS ?=
 PYTEST_ARGS ?=
+FUZZ_ARGS ?= --seconds 300
 SOURCES := decoders monitor simulator tests
 
 run: $(INSTALLED)
@@ -44,11 +46,14 @@ format: $(INSTALLED)
 bench: $(INSTALLED)
 	bench/run.sh
 
+fuzz: $(VENV)/.fuzz
+	nice -n 10 $(BIN)/python -m tests.fuzz.run $(FUZZ_ARGS)
+
 # Newer versions of everything, and the file that pins them.
 lock:
 	rm -rf $(VENV)-lock
 	$$(sh .ci/find-python) -m venv $(VENV)-lock
-	$(VENV)-lock/bin/pip install --quiet --disable-pip-version-check --editable '.[embedded,dev]'
+	$(VENV)-lock/bin/pip install --quiet --disable-pip-version-check --editable '.[embedded,dev,fuzz]'
 	{ head -n 1 constraints.txt; $(VENV)-lock/bin/pip freeze --exclude-editable; } > constraints.new
 	mv constraints.new constraints.txt
 	rm -rf $(VENV)-lock
@@ -61,4 +66,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	echo "Installing into $(VENV) with $$python (this is done once)"; \
 	[ -x $(BIN)/python ] || "$$python" -m venv $(VENV); \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[embedded,dev]'
+	@touch $@
+
+$(VENV)/.fuzz: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[fuzz]'
 	@touch $@
