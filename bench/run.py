@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.table import machine, markdown, update
 
-SUITES = ("decode",)
+SUITES = ("decode", "journal")
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "BENCHMARKS.md"
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from monitor.journal.folder import Segment
+    from monitor.journal.segment import Chunk
 
     Entry: TypeAlias = tuple[int, bytes]
 
@@ -25,11 +26,13 @@ class DiskReader:
     """
     Reads on after a number, as far as it is told that there is something. It blocks, and holds one file open.
 
-    Damage inside of a segment costs the rest of that segment: it is logged, and returned as a `Gap`.
+    Damage inside of a segment costs the rest of that segment: it is logged, and returned as a `Gap`. `is_torn` tells
+    that the last segment ends in something else than a chunk, such as a write under way.
     """
 
     def __init__(self, after_seq: int) -> None:
         self.after_seq = after_seq
+        self.is_torn = False
         self._stream: IO[bytes] | None = None
         self._unpacker: Unpacker | None = None
         self._open_seq = 0
@@ -48,7 +51,7 @@ class DiskReader:
         while self._gap is None and size_bytes < _BATCH_BYTES:
             if through_seq is not None and self.after_seq >= through_seq:
                 break
-            chunk = self._opened(segments).next() if segments else None
+            chunk = self._next(segments)
             if chunk is not None:
                 entries += self._wanted(chunk.first_seq, chunk.records)
                 self.after_seq = max(self.after_seq, chunk.last_seq)
@@ -68,6 +71,12 @@ class DiskReader:
     def _wanted(self, first_seq: int, records: list[bytes]) -> list[Entry]:
         known = max(0, self.after_seq + 1 - first_seq)
         return list(enumerate(records[known:], start=first_seq + known))
+
+    def _next(self, segments: Sequence[Segment]) -> Chunk | None:
+        if not segments:
+            return None
+        unpacker = self._opened(segments)
+        return unpacker.next() if self._gap is None else None  # what opening found missing comes first
 
     def _opened(self, segments: Sequence[Segment]) -> Unpacker:
         """Return the reader of the segment that holds what is wanted: the last that does not begin after it."""
@@ -91,11 +100,14 @@ class DiskReader:
 
     def _turned(self, segments: Sequence[Segment], through_seq: int | None) -> bool:
         """Go on to the next segment, where one ended; tell whether there is anything to go on with."""
+        if self._gap is not None:
+            return True
         following = next((segment for segment in segments if segment.first_seq > self._open_seq), None)
         if following is not None:
             self._open(following)
             return True
-        self.close()  # the end may be a write under way: it is read again
+        self.is_torn = self._unpacker is not None and self._unpacker.is_damaged
+        self.close()  # what is under way may be complete by the next time
         if through_seq is not None:
             self._gap = Gap(self.after_seq + 1, through_seq)
         return False

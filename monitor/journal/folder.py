@@ -37,11 +37,16 @@ class Segment:
 
 @dataclass(slots=True)
 class Found:
-    """What stands in a folder: the journal's id (None: no journal), its segments, oldest first, and their end."""
+    """
+    What stands in a folder: the journal's id (None: no journal), its segments, oldest first, and their end.
+
+    What was numbered up to `released_seq` was released, as far as the folder tells.
+    """
 
     journal_id: str | None = None
     segments: list[Segment] = field(default_factory=list)
     newest_seq: int = 0
+    released_seq: int = 0
 
 
 def lock(folder: Path) -> int:
@@ -104,7 +109,7 @@ def list_segments(folder: Path) -> Found:
     segments = [Segment(path, head.first_seq, head.first_seq - 1, path.stat().st_size) for path, head in ours]
     for segment, following, (_, header) in zip(segments, segments[1:], ours[1:], strict=False):
         segment.last_seq, segment.mark = following.first_seq - 1, header.previous_mark
-    return Found(journal_id, segments, segments[-1].first_seq - 1)
+    return Found(journal_id, segments, segments[-1].first_seq - 1, segments[0].first_seq - 1)
 
 
 def recover(folder: Path) -> Found:
@@ -127,8 +132,17 @@ def recover(folder: Path) -> Found:
     if found.segments:
         _cut(found.segments[-1])
         found.newest_seq = found.segments[-1].last_seq
+        found.released_seq = min(
+            [found.released_seq, *(_first_seq(path) - 1 for path in folder.glob(f"*{_BAD_SUFFIX}"))]
+        )
     sync_folder(folder)
     return found
+
+
+def _first_seq(path: Path) -> int:
+    """Return what the name of a segment says. One that was set aside was not released, and is missed."""
+    stem = path.name.partition(".")[0]
+    return int(stem) if stem.isdecimal() else 1
 
 
 def _cut(segment: Segment) -> None:
@@ -141,5 +155,5 @@ def _cut(segment: Segment) -> None:
         if cut_bytes:
             log.warning("journal_tail_cut", segment=segment.path.name, cut_bytes=cut_bytes, last_seq=segment.last_seq)
             stream.truncate(unpacker.good_bytes)
-            os.fsync(stream.fileno())
             segment.size_bytes = unpacker.good_bytes
+        os.fsync(stream.fileno())  # a killed process left it to the kernel alone

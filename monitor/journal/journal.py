@@ -42,6 +42,7 @@ log = structlog.get_logger(__name__)
 _GATHER_S = 0.005
 _FULL_POLL_S = 1.0
 _CHUNK_BYTES = 1 << 20
+_ROOM_SHARE = 7 / 8
 # One writes, one forces to disk, one reads: none waits for another, nor for what else the loop's own threads do.
 _THREADS = 3
 
@@ -59,7 +60,8 @@ class Journal:
         found = recover(folder)
         self.id = found.journal_id or uuid.uuid4().hex
         self.newest_seq = found.newest_seq
-        self.released_seq = found.segments[0].first_seq - 1 if found.segments else 0
+        self.released_seq = found.released_seq
+        self._gone_seq = self.released_seq
         self.stored_bytes = 0
         self.gaps: list[Gap] = []
         self.full_because: str | None = None
@@ -165,7 +167,7 @@ class Journal:
 
     def read(self, after_seq: int) -> Reader:
         """Read what comes after a number; what was not flushed yet is included. Close the reader when done."""
-        return Reader(self, max(after_seq, self.released_seq))
+        return Reader(self, max(after_seq, self._gone_seq))
 
     async def state_before(self, seq: int) -> tuple[int, bytes]:
         """
@@ -334,6 +336,7 @@ class Journal:
         gone = [segment for segment in self._closed() if segment.last_seq <= self.released_seq]
         if gone:
             self._segments = self._segments[len(gone) :]
+            self._gone_seq = gone[-1].last_seq
             self._doomed += [segment.path for segment in gone]
             self._wake.set()
         self._count_bytes()
@@ -357,8 +360,11 @@ class Journal:
     def _why_full(self) -> str | None:
         if self._found_full:
             return "no_space"
+        taken_bytes = self.stored_bytes + self._unwritten_bytes
+        # Whoever waited at the cap comes back when there is some room: else each record would come and go by itself.
+        cap_bytes = self._limits.max_bytes * (_ROOM_SHARE if self.full_because == "cap" else 1)
         # Once everything is released there is nothing to wait for: the next record begins a segment, and the last goes.
-        if self.released_seq < self.newest_seq and self.stored_bytes + self._unwritten_bytes >= self._limits.max_bytes:
+        if self.released_seq < self.newest_seq and taken_bytes >= cap_bytes:
             return "cap"
         return "free_disk" if self._free_bytes < self._limits.min_free_bytes else None
 

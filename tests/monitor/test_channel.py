@@ -432,3 +432,23 @@ def test_never_loses_doubles_or_reorders_whatever_is_cancelled(
             assert out == sorted(out)
 
     asyncio.run(scenario())
+
+
+async def test_put_nowait_takes_only_room_that_is_promised_to_nobody() -> None:
+    """It never overtakes a `put` that waits, drops nothing, and feeds a `get` that waits."""
+    channel: Channel[int] = Channel(1, "test")
+    waiting = asyncio.create_task(channel.get())
+    await asyncio.sleep(0)
+    assert channel.put_nowait(1)
+    assert await waiting == 1
+    assert channel.put_nowait(2)
+    assert not channel.put_nowait(3)
+    putting = asyncio.create_task(channel.put(4))
+    await asyncio.sleep(0)
+    assert await channel.get() == 2
+    assert not channel.put_nowait(5)
+    await putting
+    assert channel.get_nowait_all(9) == [4]
+    channel.close()
+    with pytest.raises(Closed):
+        channel.put_nowait(6)
