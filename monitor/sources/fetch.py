@@ -97,9 +97,10 @@ class Fetcher:
 
     async def _something_to_do(self) -> None:
         is_full = self._in_flight >= self._client.limits.concurrency
-        next_at = None if is_full else self._pending.next_at()
+        # Places may be held up for long by a node that limits or refuses us; what waits is given up in time even so.
+        times = (None if is_full else self._pending.next_at(), self._pending.gives_up_at())
         try:
-            async with asyncio.timeout_at(next_at):
+            async with asyncio.timeout_at(min((at for at in times if at is not None), default=None)):
                 await self._wake.wait()
         except TimeoutError:
             pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -60,7 +61,8 @@ class Pending:
     """Transactions and accounts that are wanted and not here yet."""
 
     rules: Rules
-    _waits: dict[str, _Wait] = field(default_factory=dict)
+    # Its first member is asked for again and again: that is quick here, and slow in a dict whose first ones were taken.
+    _waits: OrderedDict[str, _Wait] = field(default_factory=OrderedDict)
     _by_slot: dict[int, dict[str, None]] = field(default_factory=dict)
     _due: list[tuple[float, str]] = field(default_factory=list)
     _accounts: dict[str, None] = field(default_factory=dict)
@@ -92,17 +94,15 @@ class Pending:
         """
         Return up to `limit` jobs that are due, oldest first. Each must come back by `answered` or `failed`.
 
-        What was waited for too long is found on the way: see `expired`.
+        What was waited for too long is given up, be it asked for or not: see `expired`.
         """
+        self._give_up_overdue(now)
         jobs: list[Job] = []
         while len(jobs) < limit and self._due and self._due[0][0] <= now:
             due_at, key = heapq.heappop(self._due)
             wait = self._waits.get(key)
             if wait is None or wait.is_asked or wait.due_at != due_at:
                 continue  # arrived, or put off since
-            if wait.give_up_at <= now:
-                self._give_up(wait)
-                continue
             jobs.append(self._job(wait, now))
         return jobs
 
@@ -144,6 +144,15 @@ class Pending:
             heapq.heappop(self._due)
         return self._due[0][0] if self._due else None
 
+    def gives_up_at(self) -> float | None:
+        """Return when the next one will have been waited for too long; None: nothing is waited for."""
+        return next((wait.give_up_at for wait in self._waits.values()), None)
+
+    def _give_up_overdue(self, now: float) -> None:
+        # They are given up in the order in which they came: each is given the same time.
+        while (at := self.gives_up_at()) is not None and at <= now:
+            self._give_up(next(iter(self._waits.values())))
+
     def _is_current(self, due_at: float, key: str) -> bool:
         wait = self._waits.get(key)
         return wait is not None and not wait.is_asked and wait.due_at == due_at
@@ -152,6 +161,7 @@ class Pending:
         known = self._waits.get(key)
         if known is None and len(self._waits) >= self.rules.max_waiting:
             self._gave_up.append(FetchGaveUp(signature, slot, f"{self.rules.max_waiting} fetches wait already", FETCH))
+            self.arrived(signature)  # nor is it waited for by another of its pools
             return
         if is_account:
             self._accounts_of.setdefault(signature, {})[key] = None

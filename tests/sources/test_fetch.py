@@ -51,10 +51,12 @@ class Fetching:
 
 
 @asynccontextmanager
-async def fetching(rules: Rules = RULES, timeout_s: float = 5.0, capacity: int = 100) -> AsyncGenerator[Fetching, None]:
+async def fetching(
+    rules: Rules = RULES, timeout_s: float = 5.0, capacity: int = 100, refused_pause_s: float = 0.01
+) -> AsyncGenerator[Fetching, None]:
     """Run a fetcher against a node."""
     out: Channel[Notice] = Channel(capacity, "out")
-    limits = ClientLimits(rate_per_s=10_000, concurrency=4, timeout_s=timeout_s, refused_pause_s=0.01)
+    limits = ClientLimits(rate_per_s=10_000, concurrency=4, timeout_s=timeout_s, refused_pause_s=refused_pause_s)
     async with http_node() as server, RpcClient(Endpoint(server.url), limits) as client:
         answers: list[Any] = []
 
@@ -226,3 +228,30 @@ async def test_a_full_outlet_loses_nothing() -> None:
         assert len(got) == 30
         subject.want(1)
         assert isinstance(await subject.get(), TxNotice)
+
+
+async def test_a_node_that_refuses_us_is_not_asked_again_and_again() -> None:
+    """However much is wanted: one request a rest; and what is wanted is given up in time, each once."""
+    rules = Rules(gather_s=0.0, first_retry_s=0.001, longest_retry_s=0.001, give_up_after_s=0.2, block_at=1_000)
+    async with fetching(rules, refused_pause_s=0.15) as subject:
+        subject.server.results["getTransaction"] = lambda _: Reply(b"", status=401)
+        for number in range(1, 60):
+            subject.want(number)
+        got = [await subject.get() for _ in range(59)]
+        assert {notice.signature for notice in got if isinstance(notice, FetchGaveUp)} == {
+            said.signature(number) for number in range(1, 60)
+        }
+        assert len(subject.server.requests) <= 4 + 2  # those under way at the first answer, then one a rest
+
+
+async def test_more_than_can_wait_is_given_up_once_each() -> None:
+    """Under load nothing is forgotten: what is wanted is either brought or given up."""
+    rules = Rules(gather_s=0.01, give_up_after_s=5.0, block_at=1_000, max_waiting=20)
+    async with fetching(rules, capacity=1_000) as subject:
+        subject.server.results["getTransaction"] = lambda params: said.transaction(number_of(params), SLOT)
+        for number in range(1, 201):
+            subject.want(number)
+        got = [await subject.get() for _ in range(200)]
+        told = [notice.signature for notice in got if isinstance(notice, TxNotice | FetchGaveUp)]
+        assert sorted(told) == sorted(said.signature(number) for number in range(1, 201))
+        assert sum(isinstance(notice, TxNotice) for notice in got) == 20

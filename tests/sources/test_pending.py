@@ -135,6 +135,30 @@ def test_too_many() -> None:
     assert pending.expired() == [FetchGaveUp("c", 1, "2 fetches wait already", "fetch")]
 
 
+def test_too_many_pools() -> None:
+    """A transaction of which one pool can be waited for and the other not is given up once, and not waited for."""
+    pending = Pending(Rules(max_waiting=1))
+    pending.want(pool_need("a", "p"), 0.0)
+    pending.want(pool_need("a", "q"), 0.0)
+    assert pending.expired() == [FetchGaveUp("a", 1, "1 fetches wait already", "fetch")]
+    pending.take(100.0, 9)
+    assert pending.expired() == []
+
+
+def test_what_is_being_asked_for_is_given_up_in_time() -> None:
+    """Also while there is no room for another job; an answer that comes later changes nothing."""
+    pending = Pending(RULES)
+    pending.want(need("a"), 0.0)
+    (job,) = pending.take(1.0, 9)
+    pending.want(need("b"), 5.0)
+    assert pending.gives_up_at() == 10.0
+    assert pending.take(10.0, 0) == []
+    assert [gave_up.signature for gave_up in pending.expired()] == ["a"]
+    assert pending.gives_up_at() == 15.0
+    pending.failed(job, 11.0, "late")
+    assert len(pending) == 1
+
+
 def test_give_up_all() -> None:
     """At stop everything is told, what is being asked for as well."""
     pending = Pending(RULES)
