@@ -16,7 +16,7 @@ from monitor.pipeline import compare, spans
 from monitor.pipeline.gate import Gate
 from monitor.pipeline.pools import PoolMap
 from monitor.pipeline.spans import Span
-from monitor.serving import BACKFILL
+from monitor.serving import BACKFILL, MOST_HOLES
 from monitor.sources import rpc
 from monitor.sources.blocks import Block, Blocks
 from monitor.start import durable_slot
@@ -41,7 +41,6 @@ _MOST_FAILURES = 5
 # More than a client ever asks at once: its own limits hold.
 _AT_ONCE = 256
 _DEADLINE_S = 60.0
-_MOST_HOLES = 1_000_000
 # What an error says of the block itself; after any other one the node may be away.
 _NO_BLOCK = frozenset({"not_there", "not_yet", "pruned"})
 
@@ -123,13 +122,14 @@ class Auditor:
             UsageError: If there are none.
         """
         through = durable_slot(await self._store.progress())
-        holes = await self._store.holes(open_only=False, limit=_MOST_HOLES)
+        holes = await self._store.holes(open_only=False, limit=MOST_HOLES)
         since = await self._since([Span(hole.first_slot, hole.last_slot) for hole in holes if hole.reason == BACKFILL])
-        if through is None or since is None:
+        claims = complete(since, through, holes)
+        if not claims:
             raise UsageError("nothing was followed to its end yet", mend="audit a database that a daemon has filled")
         first, last = await first_available_slot(self._client), await newest_slot(self._client)
         bounds = Span(max(first, wanted.first), min(last, wanted.last))
-        left = spans.within(complete(since, through, holes), bounds)
+        left = spans.within(claims, bounds)
         if not left:
             raise UsageError(
                 f"of slots {bounds.first} to {bounds.last} none is final, claimed to be complete and known to the node",
@@ -181,7 +181,7 @@ class Auditor:
         """Leave out what became a hole meanwhile: the daemon noticed it by itself."""
         if not found.differences:
             return
-        open_now = await self._store.holes(open_only=True, limit=_MOST_HOLES)
+        open_now = await self._store.holes(open_only=True, limit=MOST_HOLES)
         known = {slot for slot in found.wrong_slots if any(h.first_slot <= slot <= h.last_slot for h in open_now)}
         found.differences = [difference for difference in found.differences if difference.slot not in known]
 
@@ -254,18 +254,19 @@ class Auditor:
         return compare.stored_rows(await self._store.rows_of_slot(slot, block_time))
 
 
-def complete(since: int, through: int, holes: Sequence[HoleRow]) -> list[Span]:
+def complete(since: int | None, through: int | None, holes: Sequence[HoleRow]) -> list[Span]:
     """
     Return the slots that a database claims to be complete.
 
     Args:
-        since: First slot that was followed.
-        through: Progress.
+        since: First slot that was followed, None: none was.
+        through: Progress, None: there is none yet.
         holes: All that there are and were. What was abandoned is missing for ever; of others, what is filled is there.
     """
     brought = [Span(hole.first_slot, hole.last_slot) for hole in holes if hole.reason == BACKFILL]
     missing = [Span(hole.first_slot, hole.last_slot) for hole in holes if not _is_filled(hole)]
-    return spans.without(spans.union([Span(since, max(since, through)), *brought]), missing)
+    followed = [] if since is None or through is None or through < since else [Span(since, through)]
+    return spans.without(spans.union([*followed, *brought]), missing)
 
 
 def _is_filled(hole: HoleRow) -> bool:

@@ -1,6 +1,7 @@
 """`status`: whether the daemon runs and keeps up, for people and for scripts."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
@@ -11,15 +12,20 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from monitor.cli import announced, servers
+from monitor.cli import announced, holes, servers
 from monitor.cli.loop import finish
 from monitor.cli.options import ConfigFile, read_config
 from monitor.cli.say import tell
 from monitor.config import Config
 from monitor.errors import RedisUnavailable, SchemaMismatch, StoreUnavailable
+from monitor.servers import journal_dir
+from monitor.serving import MOST_HOLES
+from monitor.store.asked import HoleRow
+from monitor.store.batch import SKIPPED_BY_START
 from monitor.store.read import Status
 from monitor.store.store import Store
 
+_MIB = 1 << 20
 _CONNECT_TIMEOUT_S = 5.0
 _COMMAND_TIMEOUT_S = 30.0
 
@@ -34,13 +40,20 @@ class State(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was found. `held` None: the database could not be asked; `redis` None: there is no Redis."""
+    """
+    What was found.
+
+    `held` None: the database could not be asked; `redis` None: there is no Redis. `journal_bytes` None: there is no
+    journal on this machine.
+    """
 
     state: State
     reason: str
     now: datetime
     held: Status | None = None
     redis: bool | None = None
+    open_holes: tuple[HoleRow, ...] = ()
+    journal_bytes: int | None = None
 
 
 def status(
@@ -76,18 +89,32 @@ async def _ask(config: Config, max_lag_s: float) -> Report:
     asked, redis = await asyncio.gather(_held(found.database_url), _answers(found.redis_url))
     if isinstance(asked, str):
         return Report(State.AWAY, asked, now, redis=redis)
-    held, has_writer = asked
+    held, has_writer, still_open = asked
     state, reason = judge(held, now, max_lag_s) if has_writer else (State.AWAY, "no daemon writes to the database")
-    return Report(state, reason, now, held, redis)
+    return Report(state, reason, now, held, redis, tuple(still_open), journal_bytes(config))
 
 
-async def _held(url: str) -> tuple[Status, bool] | str:
-    """Return what the database holds and whether somebody writes to it, or why that cannot be told."""
+def journal_bytes(config: Config) -> int | None:
+    """Return how much disk the journal of a daemon of this machine takes; None: there is none."""
+    folders = [journal_dir(config)]
+    if config.journal.dir is None:
+        folders.append(servers.simulated_dir(config) / folders[0].name)
+    for folder in folders:
+        try:
+            return sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+        except OSError:  # also a segment that goes while we look
+            continue
+    return None
+
+
+async def _held(url: str) -> tuple[Status, bool, list[HoleRow]] | str:
+    """Return what the database holds, whether somebody writes to it and open holes, or why that cannot be told."""
     try:
         opened = await Store.open(url, connect_timeout_s=_CONNECT_TIMEOUT_S, command_timeout_s=_COMMAND_TIMEOUT_S)
         async with opened as store:
             await store.check()
-            return await store.status(), await store.writer_pid() is not None
+            still_open = await store.holes(open_only=True, limit=MOST_HOLES)
+            return await store.status(), await store.writer_pid() is not None, still_open
     except (StoreUnavailable, SchemaMismatch) as error:
         return f"the database cannot be asked: {error}"
 
@@ -148,7 +175,11 @@ def as_json(report: Report) -> dict[str, Any]:
         ],
         "launches": held.launches,
         "graduations": held.graduations,
-        "open_holes": held.open_holes,
+        **holes.sums(list(report.open_holes)),
+        "oldest_hole_at": oldest(report.open_holes),
+        "voided": held.voided,
+        "final_through": held.final_through,
+        "journal_bytes": report.journal_bytes,
         "rows": held.rows,
     }
 
@@ -168,9 +199,25 @@ def as_table(report: Report, held: Status) -> Table:
     table.add_row("graduations", f"{held.graduations:,}")
     for name, label in (("transactions", "trades"), ("tokens", "tokens"), ("pools", "pools"), ("faults", "faults")):
         table.add_row(label, f"about {held.rows.get(name, 0):,}")
-    table.add_row("open holes", f"{held.open_holes:,}")
+    table.add_row("voided trades", f"{held.voided:,}")
+    table.add_row("holes", _holes(report))
+    if held.final_through is not None:
+        table.add_row("finality", f"compared with the finalized chain through slot {held.final_through}")
+    if report.journal_bytes is not None:
+        table.add_row("journal", f"{report.journal_bytes / _MIB:,.1f} MiB on disk")
     table.add_row("redis", {None: "none", True: "answers", False: "does not answer"}[report.redis])
     return table
+
+
+def oldest(still_open: Sequence[HoleRow]) -> datetime | None:
+    """Return when the oldest of the open holes was noticed, but those left on purpose."""
+    return min((hole.seen_at for hole in still_open if hole.reason != SKIPPED_BY_START), default=None)
+
+
+def _holes(report: Report) -> str:
+    noticed = oldest(report.open_holes)
+    age = "" if noticed is None else f" (the oldest for {duration((report.now - noticed).total_seconds())})"
+    return holes.sum_line(list(report.open_holes)) + age
 
 
 def duration(seconds: float) -> str:

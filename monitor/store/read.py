@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from decoders.core.types import PoolInfo
 from monitor.store.asked import HoleRow, OpenHole, Request, count_open_holes
 from monitor.store.kept import FaultRow, TailRow
-from monitor.store.slots import SlotRows
+from monitor.store.slots import SlotRows, final_through
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,13 +70,16 @@ class Status:
     """
     What the database holds. `rows` are PostgreSQL's running estimates by table; times and slots None: no trade yet.
 
-    `launches` and `graduations` are exact.
+    `launches`, `graduations` and `voided` (trades that vanished with a fork) are exact. Up to slot `final_through`
+    everything was compared with the finalized chain (None: nothing was).
     """
 
     rows: dict[str, int]
     launches: int
     graduations: int
     open_holes: int
+    voided: int
+    final_through: int | None
     newest_block_time: datetime | None
     newest_slot: int | None
     progress: tuple[FeedProgress, ...]
@@ -196,6 +199,8 @@ async def status(connection: asyncpg.Connection) -> Status:
         launches=await connection.fetchval("SELECT count(*) FROM tokens WHERE launched_at IS NOT NULL"),
         graduations=await connection.fetchval("SELECT count(*) FROM tokens WHERE graduated_at IS NOT NULL"),
         open_holes=await count_open_holes(connection),
+        voided=await connection.fetchval("SELECT count(*) FROM transactions WHERE voided_at IS NOT NULL"),
+        final_through=await final_through(connection),
         newest_block_time=newest["block_time"] if newest else None,
         newest_slot=await newest_slot(connection),
         progress=await progress(connection),

@@ -121,3 +121,71 @@ async def test_a_range_is_backfilled_without_a_daemon(place: Place) -> None:
         ("backfill", "history", last)
     }
     assert listed["open_holes"] == listed["missing_slots"] == 0
+
+
+async def backfilled(place: Place, transactions: int = 1_500) -> tuple[int, int]:
+    """Bring a market into the database, and return its first and last slot."""
+    await place.node.run_for(transactions=transactions)
+    first, last = place.node.rules.first_slot, place.node.chain.tip("finalized")
+    assert (await place.call("backfill", "--from-slot", first, "--to-slot", last)).code == 0
+    return first, last
+
+
+async def audited(place: Place, *arguments: object) -> tuple[int, dict[str, Any]]:
+    """Audit every slot; return the exit code and what was found."""
+    done = await place.call("audit", "--slots", 100_000, "--json", *arguments)
+    assert done.errors == ""
+    return done.code, json.loads(done.out)
+
+
+async def test_an_audit_finds_what_is_not_as_the_chain_says_and_has_it_mended(place: Place) -> None:
+    """A row that was deleted, a value that was changed, a row that was added: each is told, and repaired."""
+    first, last = await backfilled(place)
+    code, found = await audited(place)
+    assert (code, found["differences"], found["failed"]) == (0, [], [])
+    assert found["slots"] == found["claimed_slots"] == last - first + 1
+    assert found["rows"] > await place.sql.fetchval(TRADES)
+    assert found["share"] == 1.0
+    gone, changed, copied = [row[0] for row in await place.sql.fetch(
+        "SELECT signature FROM (SELECT DISTINCT ON (slot) slot, signature FROM transactions) one LIMIT 3")]  # fmt: skip
+    await place.sql.execute("DELETE FROM transactions WHERE signature = $1", gone)
+    await place.sql.execute("UPDATE transactions SET base_amount = base_amount + 1 WHERE signature = $1", changed)
+    await place.sql.execute("CREATE TEMP TABLE copy AS SELECT * FROM transactions WHERE signature = $1", copied)
+    await place.sql.execute("UPDATE copy SET signature = repeat('1', 88)")
+    await place.sql.execute("INSERT INTO transactions SELECT * FROM copy")
+    code, found = await audited(place, "--no-repair")
+    assert code == 1
+    assert {(one["how"], one["signature"], one["column"]) for one in found["differences"]} == {
+        ("missing", gone, None), ("different", changed, "base_amount"), ("extra", "1" * 88, None),
+    }  # fmt: skip
+    assert found["holes"] == []
+    shown = await place.call("audit", "--slots", 100_000)
+    assert (shown.code, "3 slots are holes now" in shown.out) == (1, True)
+    assert gone in shown.out
+
+
+async def test_an_audit_says_when_it_cannot_be_done(place: Place) -> None:
+    """An empty database, a node that does not answer, slots of the future: exit 2, with the reason."""
+    empty = await place.call("audit")
+    assert (empty.code, "nothing was followed" in empty.errors) == (2, True)
+    _, last = await backfilled(place, 300)
+    future = await place.call("audit", "--from-slot", last + 1_000)
+    assert (future.code, "none is final" in future.errors) == (2, True)
+    away = await place.call("audit", settings={"NODE__HTTP_URL": "http://127.0.0.1:9/"})
+    assert (away.code, "error: " in away.errors) == (2, True)
+
+
+async def test_ranges_that_make_no_sense_are_refused(place: Place) -> None:
+    """With what to give instead; nothing is filed."""
+    await place.node.run_for(transactions=300)
+    first, head = place.node.rules.first_slot, place.node.chain.tip("confirmed")
+    for arguments, words in (
+        (("--from-slot", first + 9, "--to-slot", first), "lies behind"),
+        (("--from-slot", first, "--to-slot", head + 9), f"--to-slot {head}"),
+        (("--from-slot", first - 9, "--to-slot", head), f"--from-slot {first}"),
+        (("--since", "soon"), "10m"),
+        ((), "--since"),
+    ):
+        refused = await place.call("backfill", *arguments)
+        assert (refused.code, words in refused.errors) == (64, True), refused
+    assert await place.sql.fetchval("SELECT count(*) FROM holes") == 0

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from io import StringIO
+from typing import Any
 
 import msgspec
 import pytest
+from rich.console import Console
 
-from monitor.cli.status import Report, State, as_json, duration, judge
+from monitor.cli.status import Report, State, as_json, as_table, duration, judge, oldest
+from monitor.store.asked import HoleRow
+from monitor.store.batch import SKIPPED_BY_START
 from monitor.store.read import FeedProgress, Status
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -22,6 +27,8 @@ def held(*, trade_s: float | None = 1, told_s: float | None = 1) -> Status:
         launches=1,
         graduations=0,
         open_holes=0,
+        voided=0,
+        final_through=None,
         newest_block_time=ago,
         newest_slot=None if ago is None else 8,
         progress=feeds,
@@ -67,7 +74,40 @@ def test_the_json_object_has_ages_and_times() -> None:
         }
     ]
     assert (shown["launches"], shown["rows"]) == (1, {"transactions": 5})
+    assert (shown["open_holes"], shown["oldest_hole_at"], shown["final_through"]) == (0, None, None)
     assert set(as_json(Report(State.AWAY, "gone", NOW))) == {"state", "reason", "at", "redis"}
+
+
+def test_open_holes_are_told_with_what_is_missing() -> None:
+    """Slots that are filled already, and those that several holes name, are not counted twice."""
+    found = (
+        hole(1, 10, 19, filled_through=14),
+        hole(2, 18, 21, seen_s=600),
+        hole(3, 30, 30, signature="s"),
+        hole(4, 90, 99, reason=SKIPPED_BY_START, seen_s=9_000),
+    )
+    report = Report(State.OK, "fine", NOW, held(), True, found)
+    shown = as_json(report)
+    assert (shown["open_holes"], shown["missing_slots"], shown["missing_transactions"], shown["left_out_slots"]) == (
+        3, 7, 1, 10,
+    )  # fmt: skip
+    assert oldest(found) == NOW - timedelta(seconds=600)
+    with Console(file=StringIO(), width=200) as console, console.capture() as said:
+        console.print(as_table(report, held()))
+    assert (
+        "3 open holes: 7 slots and 1 single transactions are missing; 10 slots were left out on purpose" in said.get()
+    )
+    assert "(the oldest for 10 min)" in said.get()
+
+
+def hole(number: int, first: int, last: int, *, seen_s: float = 1, **columns: Any) -> HoleRow:
+    """Return an open hole that was noticed so long ago."""
+    row: dict[str, Any] = {
+        "id": number, "feed": "logs", "program": "*", "first_slot": first, "last_slot": last, "signature": None,
+        "reason": "feed_away", "seen_at": NOW - timedelta(seconds=seen_s), "filled_through": None, "tries": 0,
+        "last_error": None, "filled_at": None, "filled_by": None,
+    } | columns  # fmt: skip
+    return HoleRow(**row)
 
 
 @pytest.mark.parametrize(
