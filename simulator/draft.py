@@ -31,13 +31,13 @@ class Parts(Protocol):
 class Draft:
     """A transaction under construction. Nothing of it lasts before `commit`; `abort` puts everything back."""
 
-    def __init__(self, world: World, payer: bytes, slot: int, index: int, now: int) -> None:
+    def __init__(self, world: World, payer: bytes, slot: int, index: int, now: int, number: int | None = None) -> None:
         self.world = world
         self.payer = payer
         self.slot = slot
         self.index = index
         self.now = now
-        self.signature = world.keys.signature()
+        self.signature = world.keys.signature(number)
         self.calls: list[Call] = []
         self._entries: list[Entry] = []
         self._opened: list[PoolState] = []

@@ -25,11 +25,14 @@ class Encoder:
 
     Values are what the readers give: pubkeys as 32 bytes, structs as tuples, an enum as its variant's name, or as
     (name, values) where a variant has fields.
+
+    Args:
+        constants: Members that hold something else than zero if they are not given.
     """
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, constants: Mapping[str, Any] | None = None) -> None:
         self._discriminator = shape.discriminator
-        self._defaults = {field.name: zero(field.type) for field in shape.fields}
+        self._defaults = {field.name: zero(field.type) for field in shape.fields} | dict(constants or {})
         names = [field.name for field in shape.fields]
         self._pick = _picker(names)
         self._steps = _steps(shape.fields)

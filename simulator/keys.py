@@ -76,7 +76,18 @@ class Keys:
         number = int.from_bytes(self.key(*labels), "big")
         return int(number - number % modulus + last).to_bytes(32, "big")
 
-    def signature(self) -> bytes:
-        """Return the next transaction's signature."""
-        self._signatures += 1
-        return sha512(b"%s/signature/%d" % (self._seed, self._signatures)).digest()
+    @property
+    def drawn(self) -> int:
+        """Return how many signatures were drawn: the number of the last one."""
+        return self._signatures
+
+    def skip_to(self, number: int) -> None:
+        """Draw no signature up to this number any more."""
+        self._signatures = max(self._signatures, number)
+
+    def signature(self, number: int | None = None) -> bytes:
+        """Return the next transaction's signature, or that of a number drawn before."""
+        if number is None:
+            self._signatures += 1
+            number = self._signatures
+        return sha512(b"%s/signature/%d" % (self._seed, number)).digest()

@@ -23,7 +23,7 @@ def launch(market: Market, draft: Draft) -> str:
     from simulator.market import Listing  # noqa: PLC0415 - launching and market need each other
 
     user, rng = draft.payer, market.rng
-    number = len(market.world.bank.mints)
+    number = market.mint_number()
     venue = _lab(market, user, number) if rng.random() < market.mix.lab else _pump(market, user, number)
     spend = int((0.05 + rng.random() ** 3 * 4) * SOL)
     if venue.quote in (keys.USDC, keys.USD1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import deque
 from dataclasses import dataclass, field
 from random import Random
@@ -44,6 +45,16 @@ class Listing:
         return not (isinstance(self.venue, Curve | LaunchPool) and self.venue.complete)
 
 
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """What a transaction on a fork was meant to do, so that it can be done again: a trade, or a launch (no mint)."""
+
+    number: int
+    payer: bytes
+    mint: bytes | None
+    mint_number: int
+
+
 class Market:
     """Draws transactions. The same seed gives the same market, if times and slots are the same."""
 
@@ -55,9 +66,12 @@ class Market:
         self._fresh: deque[Listing] = deque(maxlen=_FRESH)
         self._pools: deque[Listing] = deque(maxlen=_KEPT_POOLS)
         self._runner: Listing | None = None
-        self._queue: deque[Callable[[Draft], str]] = deque()
+        self._snipers: deque[Listing] = deque()
         self._later: list[tuple[int, Listing]] = []
         self._count = 0
+        self._mint_number: int | None = None
+        self.branch = 0
+        self.meant: list[Meant] = []
 
     def next(self, slot: int, index: int, now: int) -> Transaction:
         """Carry out the next transaction at this place of the chain; `now` is the block's time (Unix seconds)."""
@@ -73,11 +87,12 @@ class Market:
         if self._later and self._later[0][0] <= self._count:
             listing = self._later.pop(0)[1]
             return lambda draft: self._migrate(draft, listing)
-        if self._queue:
-            return self._queue.popleft()
+        if self._snipers:
+            wanted = self._snipers.popleft()
+            return lambda draft: trading.snipe(self, draft, wanted)
         mix, roll = self.mix, self.rng.random()
         if roll < mix.launch or not any(listing.open for listing in self._fresh):
-            return lambda draft: launch(self, draft)
+            return lambda draft: self._act(draft, None)
         roll -= mix.launch
         for share, action in (
             (mix.noise, envelope.noise), (mix.forged, envelope.forged), (mix.bundle, trading.bundle),
@@ -86,7 +101,46 @@ class Market:
             if roll < share:
                 return lambda draft, action=action: action(self, draft)  # type: ignore[misc]  # a bound default
             roll -= share
-        return lambda draft: trading.trade(self, draft, self.pick())
+        return lambda draft: self._act(draft, self.pick())
+
+    def _act(self, draft: Draft, listing: Listing | None) -> str:
+        """Trade a listing, or launch one."""
+        if self.branch:
+            mint = listing.mint if listing else None
+            self.meant.append(Meant(self.world.keys.drawn, draft.payer, mint, self.mint_number()))
+            self.rng.seed(self.world.keys.drawn)  # doing it again draws the same
+        return trading.trade(self, draft, listing) if listing else launch(self, draft)
+
+    def again(self, meant: Meant, slot: int, index: int, now: int) -> Transaction | None:
+        """Do what was meant on a fork, by the same signature; None if its token was never launched, or is closed."""
+        listing = self._listing(meant.mint) if meant.mint else None
+        if meant.mint and listing is None:
+            return None
+        before = self.rng
+        self.rng = self.wallets.rng = Random(meant.number)
+        self._mint_number = meant.mint_number
+        self.wallets.fund(meant.payer, keys.ZERO, SOL // 10)
+        self.rng.seed(meant.number)
+        draft = Draft(self.world, meant.payer, slot, index, now, meant.number)
+        made = envelope.finish(self, draft, lambda draft: self._act(draft, listing))
+        self.rng = self.wallets.rng = before
+        self._mint_number = None
+        return made
+
+    def _listing(self, mint: bytes) -> Listing | None:
+        found = (listing for listing in (*self._fresh, *self._pools) if listing.mint == mint and listing.open)
+        return next(found, None)
+
+    def mint_number(self) -> int:
+        """Return the number of the next token: no two have the same, on whichever fork."""
+        if self._mint_number is not None:
+            return self._mint_number
+        return len(self.world.bank.mints) + self.branch * 1_000_000_000
+
+    def own_listings(self) -> None:
+        """Copy the listings, which another market has as well."""
+        mine = (self._fresh, self._pools, self._runner, self._snipers, self._later)
+        self._fresh, self._pools, self._runner, self._snipers, self._later = copy.deepcopy(mine)
 
     def pick(self) -> Listing:
         """Return a listing that can be traded."""
@@ -111,7 +165,7 @@ class Market:
         if self._runner is None and self.rng.random() < 0.6:
             self._runner = listing
         for _ in range(self.rng.randrange(4)):
-            self._queue.append(lambda draft: trading.snipe(self, draft, listing))
+            self._snipers.append(listing)
 
     def completed(self, listing: Listing) -> None:
         """Have a completed curve graduate some transactions later."""

@@ -9,11 +9,13 @@ from decoders.core import idl as anchor
 from simulator import keys
 from simulator.calls import SIGNER, WRITABLE, Call
 from simulator.encode import Encoder
+from simulator.layouts import changed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from simulator.calls import Account
+    from simulator.layouts import Change
 
 _COMMON = {
     "system_program": keys.SYSTEM,
@@ -32,14 +34,20 @@ SELF_CPI = bytes.fromhex("e445a52e51cb9a1d")
 
 
 class Program:
-    """One Anchor program. `constants` are accounts that stand in every instruction by that name."""
+    """
+    One Anchor program. `constants` are accounts that stand in every instruction by that name.
+
+    `idl` is the text that describes it as it stands.
+    """
 
     def __init__(self, idl: bytes, constants: Mapping[str, bytes] | None = None) -> None:
         parsed = anchor.parse(idl)
+        self.idl = idl
         self.key = keys.key(parsed.address)
         self.event_authority = keys.pda(self.key, b"__event_authority")
         self._constants = {**_COMMON, "program": self.key, "event_authority": self.event_authority, **(constants or {})}
         self._events = {shape.name: Encoder(shape) for shape in parsed.events}
+        self._added: dict[str, dict[str, int]] = {}
         self._accounts = {shape.name: Encoder(shape) for shape in parsed.accounts}
         self._instructions = {
             shape.name: _Instruction(shape.name, shape.accounts, Encoder(shape), self._constants)
@@ -51,6 +59,13 @@ class Program:
     def event(self, name: str, values: Mapping[str, Any]) -> bytes:
         """Return an event's bytes, discriminator first."""
         return self._events[name](values)
+
+    def change(self, event: str, change: Change) -> None:
+        """Have an event carry other bytes from now on; `idl` describes them."""
+        self.idl, member = changed(self.idl, event, change)
+        self._added[event] = self._added.get(event, {}) | member
+        shape = next(shape for shape in anchor.parse(self.idl).events if shape.name == event)
+        self._events[event] = Encoder(shape, self._added[event])
 
     def account(self, name: str, values: Mapping[str, Any]) -> bytes:
         """Return an account's bytes, discriminator first."""

@@ -23,10 +23,10 @@ ENCODINGS = ("json", "jsonParsed", "base64", "base58")
 
 
 class Renderer:
-    """Renders transactions under a node's log limit (None: the node keeps all)."""
+    """Renders transactions under a node's log limit (None: the node keeps all). `bank` knows what they touched."""
 
     def __init__(self, bank: Bank, logs: LogWriter, log_limit_bytes: int | None) -> None:
-        self._bank = bank
+        self.bank = bank
         self._logs = logs
         self._limit = log_limit_bytes
 
@@ -49,7 +49,7 @@ class Renderer:
         return {"transaction": body, "meta": self._meta(tx, message, encoding), "version": tx.version}
 
     def _meta(self, tx: Transaction, message: Message, encoding: Encoding) -> dict[str, Any]:
-        native = self._bank.lamports
+        native = self.bank.lamports
         changes = [(at, key, tx.changes.get(key)) for at, key in enumerate(message.keys)]
         meta = {
             "err": tx.error,
@@ -90,7 +90,7 @@ class Renderer:
                 "mint": text(change.token.mint),
                 "owner": text(change.token.owner),
                 "programId": text(change.token.program),
-                "uiTokenAmount": ui_amount(amount, self._bank.mints[change.token.mint].decimals),
+                "uiTokenAmount": ui_amount(amount, self.bank.mints[change.token.mint].decimals),
             }
             for at, change, amount in rows
             if amount is not None and change.token is not None

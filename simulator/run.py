@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from simulator.chain import FIRST_SLOT, SLOT_MS, Chain, Rules
+from simulator.faults.striker import Striker
 from simulator.market import Market
 from simulator.node.node import Node
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from simulator.faults.faults import Faults
+    from simulator.faults.schedule import Fault, Schedule
+    from simulator.layouts import Layout
     from simulator.ledger import Ledger
     from simulator.mix import Mix
 
@@ -41,12 +44,13 @@ class Simulator:
         mix: How lively the market is.
         log_limit_bytes: Log text that the node keeps of one transaction; None for all.
         queue_size: Notifications that may wait for one client.
+        schedule: Faults, and when they begin; slots count from the first one made.
     """
 
     def __init__(  # noqa: PLR0913 - the knobs of a node, all optional
         self, *, seed: int = 1, rate: float | None = None, rules: Rules | None = None, mix: Mix | None = None,
         log_limit_bytes: int | None = 10_000, queue_size: int = 50_000, host: str = "127.0.0.1", ws_port: int = 0,
-        http_port: int = 0,
+        http_port: int = 0, schedule: Schedule | None = None,
     ) -> None:  # fmt: skip
         self._rate = rate
         self._address = (host, ws_port, http_port)
@@ -56,6 +60,7 @@ class Simulator:
         self.node = Node(
             self.chain, self.market.world, log_limit_bytes=log_limit_bytes, queue_size=queue_size, lossless=rate is None
         )
+        self._striker = Striker(self.chain, self.node, schedule)
 
     @property
     def ws_url(self) -> str:
@@ -69,8 +74,21 @@ class Simulator:
 
     @property
     def faults(self) -> Faults:
-        """Return the switches for misbehaving."""
+        """Return the switches for misbehaving, and how often each kind of fault struck."""
         return self.node.faults
+
+    def strike(self, fault: Fault) -> None:
+        """Begin a fault now, whatever its slot; what concerns the chain begins with the next slot that can have it."""
+        self._striker.add(fault)
+
+    async def calm(self) -> None:
+        """End every fault and the schedule: ports open, held back notifications sent; layouts stay changed."""
+        await self._striker.calm()
+
+    @property
+    def layouts(self) -> list[Layout]:
+        """Return the IDLs of programs whose events changed, by ranges of slots, oldest first."""
+        return self._striker.layouts
 
     @property
     def subscriptions(self) -> int:
@@ -84,7 +102,7 @@ class Simulator:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.faults.resume()
+        await self._striker.calm()
         await self.node.stop()
 
     async def run_for(self, *, transactions: int) -> None:
@@ -104,27 +122,36 @@ class Simulator:
             await asyncio.sleep(SLOT_MS / 1000)
 
     async def settle(self) -> None:
-        """Add empty blocks until everything made so far is finalized, and wait until clients were sent all of it."""
+        """
+        Add empty blocks until everything made so far is finalized, and wait until clients were sent all of it.
+
+        A fork that is being told ends before, and what lands again does so.
+        """
         last = self.chain.slot
-        while self.chain.tip("finalized") < last:
+        while self.chain.is_unsettled or self.chain.behind or self.chain.tip("finalized") < last:
+            forked = self.chain.is_unsettled
             await self._slot(0)
+            last = self.chain.slot if forked else last
         if not self.faults.paused:
             await self.node.pubsub.drained()
 
     async def _run(self, more: Callable[[], bool], left: Callable[[], int]) -> None:
-        due, owed = asyncio.get_running_loop().time(), 0.0
+        due, owed, newest = asyncio.get_running_loop().time(), 0.0, 0
         while more():
             owed += (self._rate or 1_000) * SLOT_MS / 1000
             count = min(int(owed), left())
             if await self._slot(count):
                 owed -= count
-            if self._rate is not None:
+            replaces, newest = self.chain.slot <= newest, max(self.chain.slot, newest)
+            if self._rate is not None and not replaces:
                 due += SLOT_MS / 1000
                 await asyncio.sleep(due - asyncio.get_running_loop().time())
 
     async def _slot(self, transactions: int) -> bool:
         """Make and publish one slot; return whether it has a block."""
+        self._striker.step()
         block = self.chain.begin_slot()
+        self.node.follow(self.chain.market.world)
         if block is None:
             return False
         for number in range(transactions):
@@ -132,13 +159,12 @@ class Simulator:
             if number % _BREATH == 0:
                 await asyncio.sleep(0)
         self.chain.end_slot(block)
-        await self.node.publish(block)
+        await self._striker.tell()
         return True
 
     def drop_connections(self) -> None:
         """Cut every connection now, websocket and HTTP, without a goodbye."""
-        self.node.pubsub.drop_all()
-        self.node.http.drop_all()
+        self.node.drop_connections()
 
     @property
     def ledger(self) -> Ledger:
@@ -154,10 +180,10 @@ class Simulator:
         path.write_bytes(msgspec.json.encode(self.export()))
 
 
-async def serve(
+async def serve(  # noqa: PLR0913 - what can be told to a node, all optional
     *, seed: int | None = None, rate: float = 30.0, host: str = "127.0.0.1", ws_port: int = 0, http_port: int = 0,
     duration_s: float | None = None, ledger_path: Path | None = None,
-    ready: Callable[[Simulator], None] = lambda _: None,
+    ready: Callable[[Simulator], None] = lambda _: None, schedule: Schedule | None = None,
 ) -> None:  # fmt: skip
     """
     Serve a market in real time, until `duration_s` is over or the task is cancelled; the ledger is written at the end.
@@ -165,11 +191,18 @@ async def serve(
     Args:
         seed: None draws one from the clock. With a given one names and keys repeat, times and slots do not.
         ready: Called once both ports are open.
+        schedule: Faults of the node.
     """
     now = time.time()
     rules = replace(Rules(), start_time=int(now), first_slot=FIRST_SLOT + int((now - _EPOCH) * 1000) // SLOT_MS)
     node = Simulator(
-        seed=int(now) if seed is None else seed, rate=rate, rules=rules, host=host, ws_port=ws_port, http_port=http_port
+        seed=int(now) if seed is None else seed,
+        rate=rate,
+        rules=rules,
+        host=host,
+        ws_port=ws_port,
+        http_port=http_port,
+        schedule=schedule,
     )
     async with node:
         ready(node)

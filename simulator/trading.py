@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Venue = Curve | LaunchPool | Pool | CpmmPool
 _STABLES = (keys.USDC, keys.USD1)
+_MOST_ON_CPMM = 2
 _POST_COMPLETE = 0.3  # share of completing buys by v3, which may fill from the future pool
 
 
@@ -51,6 +52,8 @@ def bundle(market: Market, draft: Draft) -> str:
     listing = market.pick()
     buyers = {draft.payer, *[market.wallets.any() for _ in range(market.rng.randrange(1, 4))]}
     spends = {buyer: _scaled(listing, int((0.1 + market.rng.random()) * SOL)) for buyer in sorted(buyers)}
+    if isinstance(listing.venue, CpmmPool):  # more make a log that is cut, and what CPMM says stands nowhere else
+        spends = dict(list(spends.items())[:_MOST_ON_CPMM])
     for buyer, spend in spends.items():
         market.wallets.fund(buyer, listing.venue.quote, 2 * spend + SOL // 10)
     for buyer, spend in spends.items():

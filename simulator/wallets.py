@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
 from simulator import keys
@@ -19,21 +20,27 @@ class Wallets:
     """Draws traders. The busiest ones come back most."""
 
     def __init__(self, world: World, rng: Random, count: int) -> None:
-        self._world = world
-        self._rng = rng
+        self.world = world
+        self.rng = rng
         self._crowd = [world.keys.key("wallet", number) for number in range(count)]
+
+    def elsewhere(self, world: World, rng: Random) -> Wallets:
+        """Return the same crowd in another world."""
+        found = copy.copy(self)
+        found.world, found.rng = world, rng
+        return found
 
     def any(self) -> bytes:
         """Return a trader: few trade often, many seldom."""
-        return self._crowd[int(len(self._crowd) * self._rng.random() ** 3)]
+        return self._crowd[int(len(self._crowd) * self.rng.random() ** 3)]
 
     def fund(self, wallet: bytes, quote: bytes, amount: int) -> None:
         """Make sure that a wallet can spend `amount` of a quote, and pay rents and fees."""
-        bank = self._world.bank
+        bank = self.world.bank
         need = _ALLOWANCE + (amount if quote in (keys.ZERO, keys.WSOL) else 0)
         if bank.lamports.get(wallet, 0) < need:
-            bank.grant(wallet, need + int(20 * SOL * self._rng.random()))
+            bank.grant(wallet, need + int(20 * SOL * self.rng.random()))
         if quote not in (keys.ZERO, keys.WSOL):
-            address = self._world.ata(wallet, quote)
+            address = self.world.ata(wallet, quote)
             if bank.amount(address) < amount:
-                bank.grant_tokens(address, quote, wallet, amount + int(2_000_000_000 * self._rng.random()))
+                bank.grant_tokens(address, quote, wallet, amount + int(2_000_000_000 * self.rng.random()))

@@ -18,7 +18,7 @@ from simulator.rendering import Renderer
 if TYPE_CHECKING:
     from simulator.chain import Block, Chain, Commitment
     from simulator.node.connection import Connection
-    from simulator.node.subscriptions import Subscription
+    from simulator.node.subscriptions import Kind, Subscription
     from simulator.world import World
 
 _BREATH = 50  # transactions between two yields to the event loop
@@ -33,15 +33,36 @@ class Node:
         self._chain = chain
         self._renderer = Renderer(world.bank, LogWriter(), log_limit_bytes)
         self._lossless = lossless
+        self._host = ""
         self.faults = Faults()
-        self.rpc = Rpc(chain, world, self._renderer)
+        self.rpc = Rpc(chain, self._renderer)
         self.http = HttpServer(self._call, self.faults)
         self.pubsub = PubSub(self.faults, queue_size)
 
     async def start(self, host: str, ws_port: int, http_port: int) -> None:
         """Open both ports."""
+        self._host = host
         await self.http.start(host, http_port)
         await self.pubsub.start(host, ws_port)
+
+    async def open_again(self) -> None:
+        """
+        Open the same ports again after `stop`.
+
+        Raises:
+            OSError: If one is taken.
+        """
+        await self.http.start(self._host, self.http.port)
+        try:
+            await self.pubsub.start(self._host, self.pubsub.port)
+        except OSError:
+            await self.http.stop()
+            raise
+
+    def drop_connections(self) -> None:
+        """Cut every connection now, websocket and HTTP, without a goodbye."""
+        self.pubsub.drop_all()
+        self.http.drop_all()
 
     async def stop(self) -> None:
         """Close both ports."""
@@ -51,21 +72,30 @@ class Node:
     def _call(self, method: str, params: list[Any]) -> Any:
         return self.faults.requests.call(method, params, self.rpc.call)
 
-    async def publish(self, newest: Block) -> None:
-        """Tell subscribers about a new block, and about those that became more certain by it."""
+    def follow(self, world: World) -> None:
+        """Render what happens in this world from now on: that of the real market, or of a fork."""
+        self._renderer.bank = world.bank
+
+    async def publish(self) -> None:
+        """Tell subscribers about new blocks, and about those that became more certain by them."""
         root = self._chain.tip("finalized")
-        await self._send_all("slot", slot_result(newest.slot, newest.parent, root))
         for commitment in COMMITMENTS:
-            block = self._chain.at_lag(self._chain.lag(commitment))
-            if block is not None:
+            for block in self._chain.fresh(commitment):
+                if commitment == "processed":
+                    await self._send_all("slot", slot_result(block.slot, block.parent, root))
                 await self._publish_logs(block, commitment)
                 await self._publish_transactions(block, commitment)
                 await self._publish_block(block, commitment)
                 if commitment == "finalized":
                     await self._send_all("root", str(block.slot).encode())
 
-    async def _send_all(self, kind: str, result: bytes) -> None:
-        for connection, wanted in self.pubsub.wanted("slot" if kind == "slot" else "root", lambda _: True):
+    async def tell_old(self, distance: int) -> None:
+        """Tell subscribers of slots about one that they heard of before, as a node behind a balancer does."""
+        slot, root = (self._chain.tip(level) - distance for level in ("processed", "finalized"))
+        await self._send_all("slot", slot_result(slot, slot - 1, root))
+
+    async def _send_all(self, kind: Kind, result: bytes) -> None:
+        for connection, wanted in self.pubsub.wanted(kind, lambda _: True):
             await self._send(connection, wanted, result)
 
     async def _publish_logs(self, block: Block, commitment: Commitment) -> None:

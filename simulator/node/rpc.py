@@ -27,19 +27,18 @@ if TYPE_CHECKING:
     from simulator.chain import Block, Chain, Commitment
     from simulator.rendering import Renderer
     from simulator.transaction import Transaction
-    from simulator.world import World
 
 API_VERSION = "3.0.6"
 _MOST_SIGNATURES, _MOST_STATUSES, _MOST_ACCOUNTS, _MOST_BLOCKS = 1_000, 256, 100, 500_000
+_STATUS_BLOCKS = 300  # agave's MAX_RECENT_BLOCKHASHES
 Params = list[Any]
 
 
 class Rpc:
-    """Answers methods from a chain and its world."""
+    """Answers methods from a chain and the world of its market."""
 
-    def __init__(self, chain: Chain, world: World, renderer: Renderer) -> None:
+    def __init__(self, chain: Chain, renderer: Renderer) -> None:
         self._chain = chain
-        self._world = world
         self._renderer = renderer
         self.methods: dict[str, Callable[[Params], Any]] = {
             "getAccountInfo": self._account_info,
@@ -146,12 +145,19 @@ class Rpc:
         wanted = positional(params, 0, list, "signatures")
         if len(wanted) > _MOST_STATUSES:
             raise errors.invalid_params(f"Too many inputs provided; max {_MOST_STATUSES}")
-        value = [self._status(signature_of(item)) for item in wanted]
+        config = config_of(params, 1)
+        oldest = 0 if config.get("searchTransactionHistory") else self._oldest_status()
+        value = [self._status(signature_of(item), oldest) for item in wanted]
         return {"context": self._context("processed"), "value": value}
 
-    def _status(self, signature: bytes) -> dict[str, Any] | None:
+    def _oldest_status(self) -> int:
+        """Return the oldest slot whose statuses are at hand without searching the history."""
+        block = self._chain.at_lag(_STATUS_BLOCKS)
+        return block.slot if block else 0
+
+    def _status(self, signature: bytes, oldest_slot: int) -> dict[str, Any] | None:
         found = self._chain.find(signature, "processed")
-        if found is None:
+        if found is None or found[0].slot < oldest_slot:
             return None
         block, tx = found
         level = next(c for c in ("finalized", "confirmed", "processed") if block.slot <= self._chain.tip(c))
@@ -207,7 +213,7 @@ class Rpc:
         return {"context": self._context(commitment), "value": value}
 
     def _account(self, address: bytes) -> dict[str, Any] | None:
-        found = accounts.find(self._world, address)
+        found = accounts.find(self._chain.market.world, address)
         if found is None:
             return None
         return {

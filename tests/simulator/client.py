@@ -49,7 +49,7 @@ class Client:
 @contextlib.asynccontextmanager
 async def client(node: Simulator) -> AsyncIterator[Client]:
     """Connect a client that takes large frames."""
-    async with connect(node.ws_url, max_size=1 << 26, compression=None) as socket:
+    async with connect(node.ws_url, max_size=1 << 26, max_queue=None, compression=None) as socket:
         yield Client(socket)
 
 

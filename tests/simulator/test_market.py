@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 import pytest
 
-from decoders.core import base58
 from decoders.core.registry import load
-from decoders.core.types import CurveComplete, Graduation, Launch, PoolCreated, PoolInfo, Trade
 from simulator import keys, ledger
 from simulator.bank import RENT_OF_TOKEN_ACCOUNT, TokenAccount
-from simulator.calls import LogWriter
 from simulator.chain import Chain, Rules
 from simulator.data import read_idl
 from simulator.keys import text
 from simulator.market import Market
-from simulator.rendering import Renderer
 from simulator.venues import pumpfun
 from simulator.venues.cpmm import CpmmPool
 from simulator.venues.launchlab import LaunchPool
 from simulator.venues.pumpfun import Curve
 from simulator.venues.pumpswap import Pool
-from tests.simulator.reading import notice
+from tests.simulator.reading import differences
 
 RENT = RENT_OF_TOKEN_ACCOUNT
 NAMES = ("pumpfun", "pumpswap", "raydium_launchpad", "raydium_cpmm")
@@ -203,46 +198,9 @@ def test_undo_puts_everything_back() -> None:
         bank.pay(owner, other, 10**12)
 
 
-KINDS: dict[type[Any], str] = {
-    ledger.Launch: Launch.kind,
-    ledger.Trade: Trade.kind,
-    ledger.Completion: CurveComplete.kind,
-    ledger.Graduation: Graduation.kind,
-    ledger.PoolOpened: PoolCreated.kind,
-}
-EQUAL = (
-    "mint", "pool", "quote_mint", "trader", "side", "base_amount", "quote_amount", "user_quote_amount", "protocol_fee",
-    "creator_fee", "lp_fee", "platform_fee", "share_fee", "cashback", "organic", "synthetic", "slot", "index",
-    "block_time", "creator", "name", "symbol", "uri", "supply", "to_pool", "to_venue", "platform_config", "curve_kind",
-)  # fmt: skip
-
-
 @pytest.mark.parametrize("encoding", ["json", "base64"])
 def test_decoders_read_what_the_ledger_says(encoding: str) -> None:
     """What the project's decoders read from whole transactions is the ledger, entry for entry, and nothing more."""
     market, chain = run(21, 2_500)
     registry = load(NAMES, lambda name: [(f"{name}.json", read_idl(name))])
-    renderer = Renderer(market.world.bank, LogWriter(), 10_000)
-    pools: dict[str, PoolInfo] = {}
-    found: dict[tuple[Any, ...], Any] = {}
-    for slot in chain.slots(0, chain.slot):
-        block = chain.blocks[slot]
-        for tx in block.transactions:
-            one = notice(renderer, block, tx, encoding, registry.followed)
-            for fact in registry.decode(one, pools).facts if one else ():
-                if isinstance(fact, Launch | PoolCreated) and fact.pool not in pools:
-                    assert fact.mint
-                    assert fact.quote_mint
-                    pools[fact.pool] = PoolInfo(fact.pool, fact.venue, fact.mint, fact.quote_mint, fact.platform)
-                if fact.kind != "other":
-                    key = (fact.signature, fact.program, fact.event, fact.nth, fact.kind)
-                    assert key not in found
-                    found[key] = fact
-    for entry in market.world.ledger.entries:
-        said = entry.said
-        key = (base58.encode(said.signature), text(said.program), said.event, said.nth, KINDS[type(entry)])
-        fact, row = found.pop(key), ledger.row(entry)
-        for name in EQUAL:
-            if hasattr(fact, name) and name in row:
-                assert (getattr(fact, name) or 0) == (row[name] or 0), (name, key)
-    assert not found
+    assert differences(market, chain, registry, encoding) == []
