@@ -173,16 +173,21 @@ class Journal:
         """
         Return the nearest number up to `seq` before which the caller's state is known, and that state.
 
+        Of what was released long ago it is the first number that is left; of what is lost nothing is known (b"").
+
         Raises:
             JournalBroken: If the disk fails.
         """
         self._seal()
+        seq = max(seq, self._gone_seq + 1)
+        if seq > self.newest_seq:
+            return seq, self._state
         for chunk in (*self._written, *self._unwritten):
             if chunk.first_seq <= seq <= chunk.last_seq:
                 return chunk.first_seq, chunk.before
         before = [segment for segment in self._segments if segment.first_seq <= seq <= segment.last_seq]
         if not before:
-            return seq, self._state
+            return seq, b""
         header = await self._in_thread(read_header, before[-1].path)
         return before[-1].first_seq, b"" if header is None else header.snapshot
 

@@ -63,10 +63,10 @@ class Retelling:
 
     def gap(self, first_seq: int, last_seq: int, after: bytes | None) -> list[Journaled]:
         """Return what is told where numbers are lost. `after` is the snapshot of `UpFeeds` behind them, if known."""
-        out = self._beginning()
         if last_seq <= self._done_seq:
             self._up = UpFeeds(after or b"")
-            return out
+            return []
+        out = self._beginning()
         if not self._away:
             self._below_gap = first_seq - 1
         down = [FeedDown(feed, GAP_REASON) for feed in self._up]

@@ -193,6 +193,25 @@ async def test_a_standby_appends_and_tells_it_all_when_it_takes_over(tmp_path: P
     await it.journal.close()
 
 
+async def test_a_standby_that_gave_up_the_oldest_begins_with_what_it_kept(tmp_path: Path) -> None:
+    """Also after a restart: that is no gap, and the feeds that were up there are told."""
+    limits = JournalLimits(min_free_bytes=0, segment_bytes=200, memory_bytes=0)
+    it = Life(tmp_path, 5, limits)
+    it.inlet.begin_life()
+    await it.inlet.put(FeedUp("a", 10))
+    for slot in range(100, 200):
+        await it.inlet.put(tx(slot))
+        await it.journal.flush()
+    it.journal.release_marked(150)
+    await it.journal.close()
+    async with life(tmp_path, limits=limits) as again:
+        told = await again.take(50)
+    assert told[0] == Journaled(0, FeedUp("a", 10), True)
+    assert isinstance(told[1].notice, TxNotice)
+    assert 140 < told[1].notice.slot <= 150
+    assert again.journal.gaps == []
+
+
 async def test_a_gap_is_told_as_time_in_which_its_feeds_were_away(tmp_path: Path) -> None:
     """What lies between the last word before it and the next one becomes a hole; a crash meanwhile tells it again."""
     for slots in (range(100, 140), range(140, 180), range(180, 220)):
