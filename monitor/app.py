@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -22,14 +22,13 @@ from monitor.pipeline.accounts import EventAccount, NoticeAccount
 from monitor.pipeline.inlet import Inlet
 from monitor.pipeline.journal_source import capture_or_journal
 from monitor.pipeline.leads import BEHIND_BUCKETS_S
-from monitor.pipeline.protocols import ChainWatcher
 from monitor.pipeline.redecode import Redecoding
 from monitor.pipeline.upfeeds import UpFeeds
 from monitor.sdnotify import ServiceManager
 from monitor.servers import announcer_of, journal_dir, journal_of, servers_of, store_of
 from monitor.sources.fetch import Fetcher
+from monitor.sources.finality import Finality
 from monitor.sources.history import History
-from monitor.sources.notices import Source
 from monitor.sources.pending import Rules
 from monitor.stages import build, feed, follow, follow_sources, stop_on_signals
 from monitor.standby import stand_by
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
     from monitor.node import Nodes
     from monitor.pipeline.ledger import Ledger
     from monitor.servers import Servers
-    from monitor.sources.notices import Outlet
+    from monitor.sources.notices import BlockSeen, Outlet, Source
     from monitor.stages import Pipeline
     from monitor.store.batch import Batch, Written
     from monitor.store.store import Store
@@ -54,6 +53,7 @@ log = structlog.get_logger(__name__)
 
 _BEAT_S = 5.0
 _PATIENCE_S = 60.0
+_BLOCK_FEEDS = frozenset({"blocks", "polled_blocks"})
 
 
 def registry_of(config: Config) -> Registry:
@@ -70,11 +70,6 @@ def registry_of(config: Config) -> Registry:
         raise ConfigError(str(error), mend=f"restore the file in {folder}") from error
 
 
-class _Finality(ChainWatcher, Source, Protocol):
-    def committed(self, frontier: int) -> None:
-        """Everything through this slot is committed."""
-
-
 @dataclass(slots=True)
 class Daemon:
     """The parts of a running daemon. `finality` None: what is told is final already."""
@@ -88,7 +83,7 @@ class Daemon:
     inlet: Inlet
     fetcher: Fetcher
     history: History
-    finality: _Finality | None
+    finality: Finality | None
     redecoding: Redecoding
     holes: OpenHoles = field(default_factory=OpenHoles)
 
@@ -149,6 +144,20 @@ class Daemon:
         if self.finality is not None and durable is not None:
             self.finality.committed(durable)
         await self.inlet.start(0 if self.journal is None else await store.journal_done(self.journal.id))
+
+
+@dataclass(frozen=True, slots=True)
+class _Roots:
+    """Tells of roots alone: where logs tell rows too, a block that is final does not speak for all of its slot."""
+
+    finality: Finality
+
+    def root(self, slot: int) -> None:
+        """Tell it."""
+        self.finality.root(slot)
+
+    def heard(self, block: BlockSeen) -> None:
+        """Leave it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,13 +252,15 @@ async def _assemble(
         inlet=Inlet(pipeline.wire, journal, up),
         fetcher=fetcher,
         history=History(nodes.archive, registry.followed, store, commitment=commitment),
-        finality=None,
+        finality=None if commitment == "finalized" else Finality(nodes.rpc, store),
         redecoding=Redecoding(
             store, lambda seen: pipeline.decoding.registry.decode_payload(seen, pipeline.decoding.pools)
         ),
     )  # fmt: skip
     pipeline.writing.watcher = daemon
-    pipeline.decoding.chain = daemon.finality
+    if daemon.finality is not None:
+        kinds = {config.node.feed, *(feed.kind for feed in config.feeds)}
+        pipeline.decoding.chain = daemon.finality if kinds <= _BLOCK_FEEDS else _Roots(daemon.finality)
     return daemon
 
 

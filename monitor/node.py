@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from monitor.errors import ConfigError
 from monitor.sources.client import ClientLimits, RpcClient
 from monitor.sources.clients import RpcClients
 from monitor.sources.endpoint import Endpoint
-from monitor.sources.live import Following, LiveSource, blocks_source, logs_source
-from monitor.sources.polled import PolledBlocks, polled_blocks_source
+from monitor.sources.feeds import feed_source
+from monitor.sources.live import Following
 from monitor.sources.session import Limits
-from monitor.sources.transactions import transactions_source
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from monitor.config import Config, Feed, FeedKind
     from monitor.sources.clients import Rpc
+    from monitor.sources.feeds import Feed as FeedSource
     from monitor.sources.live import Tap
-
-FeedSource: TypeAlias = LiveSource | PolledBlocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +119,4 @@ def _feed(
     node = config.node
     limits = Limits(stall_timeout_s=node.stall_timeout_s, max_frame_bytes=node.max_frame_bytes)
     following = Following(Endpoint(ws_url), programs, commitment=node.commitment, limits=limits)
-    match kind:
-        case "logs":
-            return logs_source(following, name=name, tap=tap)
-        case "blocks":
-            return blocks_source(following, name=name, tap=tap)
-        case "transactions":
-            return transactions_source(following, name=name, tap=tap)
-        case "polled_blocks":
-            return polled_blocks_source(client, following, name=name, tap=tap)
+    return feed_source(kind, name, following, client=client, tap=tap)

@@ -90,12 +90,12 @@ def record(
     if out.exists() and not force:
         raise UsageError(f"{out} exists", mend="name another file, or give --force")
     registry = app.registry_of(settings)
-    ws_url, _ = addresses(settings)
+    ws_url, http_url = addresses(settings)
     try:
         recorder = Recorder(
             out,
             feed=settings.node.feed,
-            endpoint=Endpoint(ws_url),
+            endpoint=Endpoint(http_url if settings.node.feed == "polled_blocks" else ws_url),
             programs=registry.followed,
             commitment=settings.node.commitment,
             is_compressed=out.suffix not in _PLAIN,

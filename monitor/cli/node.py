@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from decoders.core.registry import Registry
     from decoders.core.types import Fact
     from monitor.config import Config
-    from monitor.node import FeedSource
     from monitor.pipeline.decode import Durable
+    from monitor.sources.feeds import Feed
     from monitor.sources.notices import Notice
 
 _WIRE_NOTICES = 10_000
@@ -42,7 +42,7 @@ class Taps(Tap, AnswerTap, Protocol):
 class Sources(NamedTuple):
     """What follows one node: its feed, and what fetches whatever the feed cannot tell."""
 
-    feed: FeedSource
+    feed: Feed
     fetcher: Fetcher
 
 
