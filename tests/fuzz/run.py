@@ -64,7 +64,7 @@ def _options() -> argparse.Namespace:
     limit.add_argument("--runs", type=int, help="inputs of all targets together")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processes at a time")
     parser.add_argument("--seed", type=int, default=1, help="where chance begins (default: 1)")
-    parser.add_argument("--keep", type=Path, default=Path(".cache/fuzz-found"), help="folder for inputs that do not hold")
+    parser.add_argument("--keep", type=Path, default=Path(".cache/fuzz-found"), help="folder of bad inputs")
     parser.add_argument("targets", nargs="*", choices=[*TARGETS, []], help="which (default: all)")
     return parser.parse_args()
 
