@@ -259,7 +259,7 @@ class Decoding:
         """Learn a pool that was asked for, and decode again what waited for it."""
         info = None
         if account.owner is not None:
-            info = self.registry.decode_account(account.address, account.owner, account.data)
+            info = self.registry.decode_account(account.address, account.owner, account.data, account.slot)
         if info is not None:
             self.pools.add(info)
         out: list[Durable] = []
