@@ -107,7 +107,7 @@ def as_json(found: Found) -> dict[str, Any]:
 
 
 def _fault_json(row: FaultRow) -> dict[str, Any]:
-    names = ("id", "signature", "program", "venue", "event", "nth", "kind", "slot", "block_time", "reason", "seen_at",
+    names = ("id", "signature", "program", "venue", "event", "nth", "fact", "slot", "block_time", "reason", "seen_at",
              "resolved_at", "resolved_by")  # fmt: skip
     shown = {name: getattr(row, name) for name in names}
     return shown | {"payload_bytes": len(row.payload), "payload_hex": row.payload.hex()}

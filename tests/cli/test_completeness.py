@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import signal
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import pytest
 
+from monitor.data import data_dir
 from simulator.run import Simulator
 from tests import postgres
 from tests.cli import test_live as commands
@@ -70,19 +72,17 @@ class Place:
         return await differences(self.url, self.node.export(), FOLLOWED)
 
     @asynccontextmanager
-    async def daemon(self, start: str = "now") -> AsyncIterator[asyncio.subprocess.Process]:
-        """Run a daemon until the block ends, from its first subscription on."""
-        process = await self.begin("ingest", settings={"START": start})
+    async def daemon(self, **settings: str) -> AsyncIterator[asyncio.subprocess.Process]:
+        """Run a daemon that follows blocks until the block ends, from its subscription on."""
+        process = await self.begin("ingest", settings={"START": "now", "NODE__FEED": "blocks"} | settings)
         try:
             async with asyncio.timeout(commands.LIMIT_S):
-                await self.node.idle_until(
-                    lambda: self.node.subscriptions > len(FOLLOWED) or process.returncode is not None
-                )
+                await self.node.idle_until(lambda: bool(self.node.subscriptions or process.returncode is not None))
             assert process.returncode is None
             yield process
         finally:
             ended = await commands.end(process, None if process.returncode is not None else signal.SIGTERM)
-        print(ended.errors)  # noqa: T201 - pytest shows it where a test fails
+            print(ended.errors)  # noqa: T201 - pytest shows it where a test fails
         assert ended.code == 0
 
 
@@ -189,3 +189,123 @@ async def test_ranges_that_make_no_sense_are_refused(place: Place) -> None:
         refused = await place.call("backfill", *arguments)
         assert (refused.code, words in refused.errors) == (64, True), refused
     assert await place.sql.fetchval("SELECT count(*) FROM holes") == 0
+
+
+async def past(node: Simulator, slots: int) -> tuple[int, int]:
+    """Make a market in which much happened in so many slots, and return the first and the last of them."""
+    while node.chain.slot < node.rules.first_slot + slots:
+        await node.run_for(transactions=60)
+    return node.rules.first_slot, node.chain.tip("finalized")
+
+
+async def test_a_daemon_backfills_while_the_present_flows_on(place: Place) -> None:
+    """Ctrl-C leaves the hole filed, and the same command goes on; trades of now are committed meanwhile."""
+    first, last = await past(place.node, 250)
+    arguments = ("backfill", "--from-slot", first, "--to-slot", last)
+    async with place.daemon(FETCH__RATE_PER_S="12"):
+        watching = await place.begin(*arguments)
+        await place.until("SELECT count(*) FROM holes WHERE filled_through IS NOT NULL", bool)
+        await place.node.run_for(transactions=300)
+        newer = f"SELECT count(*) FROM transactions WHERE slot > {last}"
+        await place.until(newer, bool)
+        stopped = await commands.end(watching, signal.SIGINT)
+        assert (stopped.code, "goes on where this one was" in stopped.errors) == (130, True), stopped
+        (hole,) = json.loads((await place.call("holes", "--json")).out)["holes"]
+        assert (hole["reason"], hole["filled_at"]) == ("backfill", None)
+        assert first <= hole["filled_through"] < last
+        done = await place.call(*arguments)
+        assert (done.code, done.errors) == (0, ""), done
+    assert await place.sql.fetchval("SELECT count(*) FROM holes WHERE reason = 'backfill'") == 1
+    assert await place.sql.fetchval("SELECT count(*) FROM holes WHERE filled_at IS NULL") == 0
+    assert [one for one in await place.differences() if "missing" in one and "trade" in one] == []
+
+
+async def test_what_the_node_does_not_have_is_told_with_the_reason(place: Place) -> None:
+    """The command gives up after its patience; what is missing stays filed."""
+    await place.node.run_for(transactions=600)
+    first, last = place.node.rules.first_slot, place.node.chain.tip("finalized")
+    methods = place.node.node.rpc.methods
+    methods["getBlock"], known = (lambda _: None), methods["getBlock"]
+    left = await place.call("backfill", "--from-slot", first, "--to-slot", last, "--patience", 2)
+    assert (left.code, f"slots {first} to {last}" in left.errors, "stays filed" in left.errors) == (1, True, True), left
+    methods["getBlock"] = known
+    assert (await place.call("backfill", "--from-slot", first, "--to-slot", last)).code == 0
+    assert await place.differences() == []
+
+
+async def test_holes_and_faults_are_listed(place: Place) -> None:
+    """For people and as JSON: open ones or all, grouped, with payloads; a program is named by name or address."""
+    assert "nothing is known to be missing" in (await place.call("holes")).out
+    assert (await place.call("faults")).out == "no faults\n"
+    await place.sql.execute("""
+        INSERT INTO holes (feed, program, first_slot, last_slot, signature, reason, filled_at, filled_by,
+                           filled_through)
+        VALUES ('logs', '*', 10, 19, NULL, 'feed_away', NULL, NULL, 14),
+               ('logs', '*', 20, 20, 'sig', 'gave_up', NULL, NULL, NULL),
+               ('logs', '*', 1, 9, NULL, 'feed_away', now(), 'history', 9);
+        INSERT INTO faults (signature, program, venue, event, nth, fact, slot, position, reason, payload, batch_no,
+                            resolved_at)
+        SELECT 's' || n, 'PumpAddress', 'pumpfun', 'ff', 0, 'fault', n, 1, 'unknown_discriminator', '\\x0102', 1,
+               CASE WHEN n = 1 THEN now() END FROM generate_series(1, 3) n
+    """)
+    listed = await place.call("holes")
+    assert (listed.code, "feed_away" in listed.out, "10-19" in listed.out) == (0, True, True)
+    assert "2 open holes: 5 slots and 1 single transactions are missing" in listed.out
+    everything = json.loads((await place.call("holes", "--all", "--json", "--limit", 2)).out)
+    assert [hole["id"] for hole in everything["holes"]] == [3, 2]
+    assert [hole["missing_slots"] for hole in everything["holes"]] == [0, 0]
+    found = json.loads((await place.call("faults", "--json", "--unresolved", "--program", "PumpAddress")).out)
+    assert (found["faults"], found["unresolved"], found["groups"][0]["count"]) == (2, 2, 2)
+    assert [(row["signature"], row["payload_hex"]) for row in found["newest"]] == [("s2", "0102"), ("s3", "0102")]
+    assert (await place.call("faults", "--program", "pumpswap")).out == "no faults\n"
+    table = await place.call("faults", "--program", "pumpfun")
+    assert "unknown_discriminator" in table.out
+    assert "2 are not resolved" in table.out
+
+
+def idls(folder: Path) -> Path:
+    """Return a folder of IDLs, in which that of Pump.fun does not know its trades."""
+    shutil.copytree(data_dir("idl"), folder)
+    idl = json.loads((folder / "pumpfun.json").read_text())
+    (event,) = [event for event in idl["events"] if event["name"] == "TradeEvent"]
+    event["discriminator"] = [0] * 8
+    (folder / "pumpfun.json").write_text(json.dumps(idl))
+    return folder
+
+
+async def test_what_an_old_idl_could_not_read_becomes_rows_without_a_daemon(place: Place, tmp_path: Path) -> None:
+    """A dry run tells what would come of it; afterwards the database is as if it had been read at once."""
+    old = {"IDL_DIR": str(idls(tmp_path / "idl"))}
+    await place.node.run_for(transactions=800)
+    arguments = ("backfill", "--from-slot", place.node.rules.first_slot, "--to-slot", place.node.chain.tip("finalized"))
+    assert (await place.call(*arguments, settings=old)).code == 0
+    unread = await place.sql.fetchval("SELECT count(*) FROM faults")
+    assert unread > 100
+    dry = json.loads((await place.call("redecode", "--dry-run", "--json", settings=old)).out)
+    assert (dry["told"], dry["unreadable"]) == (0, unread)
+    dry = json.loads((await place.call("redecode", "--dry-run", "--json")).out)
+    assert (dry["told"], dry["hole"], dry["unreadable"]) == (unread, 0, 0)
+    refused = await place.call("redecode", "--program", "nobody")
+    assert (refused.code, "pumpswap" in refused.errors) == (64, True)
+    done = await place.call("redecode", "--program", "pumpfun")
+    assert (done.code, done.errors) == (0, "")
+    assert f"{unread:,} became rows" in done.out
+    assert await place.sql.fetchval("SELECT count(*) FROM faults WHERE resolved_by = 'redecode'") == unread
+    assert await place.differences() == []
+    assert json.loads((await place.call("redecode", "--json")).out)["groups"] == []
+
+
+async def test_a_daemon_reads_its_idls_again_and_redecodes_on_request(place: Place, tmp_path: Path) -> None:
+    """After SIGHUP; the command tells what came of it."""
+    folder = idls(tmp_path / "idl")
+    async with place.daemon(IDL_DIR=str(folder)) as daemon:
+        await place.node.run_for(transactions=800)
+        await place.until("SELECT count(*) FROM faults", lambda count: count > 100)
+        shutil.copy(data_dir("idl") / "pumpfun.json", folder / "pumpfun.json")
+        daemon.send_signal(signal.SIGHUP)
+        done = await place.call("redecode", "--json")
+        assert (done.code, done.errors) == (0, "")
+        found = json.loads(done.out)
+        assert found["told"] > 100
+        assert (found["unreadable"], found["late"]) == (0, 0)
+    assert await place.sql.fetchval("SELECT count(*) FROM faults WHERE resolved_at IS NULL") == 0
