@@ -14,7 +14,7 @@ from bench import recorded
 from decoders.core.registry import load
 from decoders.core.types import TxNotice
 from monitor.channel import Channel
-from monitor.data import data_dir
+from monitor.data import data_dir, idls_in
 from monitor.sources.client import ClientLimits, RpcClient
 from monitor.sources.endpoint import Endpoint
 from monitor.sources.jobs import FetchTransaction, read_result, request_of
@@ -40,7 +40,7 @@ WAIT_S = 60
 @pytest.fixture(scope="module")
 def registry() -> Registry:
     """Return the decoders."""
-    return load(NAMES, lambda name: (data_dir("idl") / f"{name}.json").read_bytes())
+    return load(NAMES, idls_in(data_dir("idl")))
 
 
 async def test_the_runtime_gives_recorded_events_by_subscription_and_by_transaction(

@@ -61,11 +61,11 @@ def walk(lines: Sequence[str]) -> Walk:
         if line == "Log truncated":
             found.is_cut = True
             break
+        if line.endswith(" units"):  # "… consumed N of M compute units"; base64 has no spaces
+            continue
         if line.startswith("Program log: "):
             if _owner(found) == RAY and line.startswith("Program log: ray_log: "):
                 _hear(found, line.removeprefix("Program log: ray_log: "))
-        elif line.endswith(" units"):  # "… consumed N of M compute units"
-            continue
         elif line.startswith("Program data:"):
             if _owner(found):
                 _hear(found, line[14:])

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from tests.fuzz.targets import TARGETS
 
-# How much of the inputs or of the time each target gets: those with most behind them the most.
-WEIGHTS = {"frame": 20, "transaction": 40, "answer": 15, "payload": 20, "account": 5}
+# How much of the inputs or of the time each target gets: those with most to find the most.
+WEIGHTS = {"frame": 10, "transaction": 30, "answer": 10, "payload": 40, "account": 10}
 INPUT_LIMIT_S, MEMORY_LIMIT_MB = 10, 1024
 
 
