@@ -167,7 +167,7 @@ class RpcClient:
         if isinstance(read, rpc.Response) and read.error is None and response.is_success:
             self._pauses.succeeded()
             return Answer(read.result, body)
-        code, cause = _failure(read, response)
+        code, cause = _failure(read, response, self.endpoint)
         if response.status_code == _LIMITED or rpc.kind_of(code, cause) == "limited":
             code = _LIMITED
             self._pause(self._limited_pause_s() if asked_s is None else asked_s)
@@ -207,10 +207,12 @@ async def _wait_until(at: float) -> None:
     await asyncio.sleep(max(0.0, at - asyncio.get_running_loop().time()))
 
 
-def _failure(read: rpc.Response | rpc.Malformed, response: httpx2.Response) -> tuple[int | None, str]:
+def _failure(
+    read: rpc.Response | rpc.Malformed, response: httpx2.Response, endpoint: Endpoint
+) -> tuple[int | None, str]:
     """Return the code of an answer that is none, the node's first (None: it has none), and what is wrong."""
     if isinstance(read, rpc.Response) and read.error is not None:
-        return read.error.code, f"{read.error.code} {read.error.message[:200]}"
+        return read.error.code, f"{read.error.code} {endpoint.hide(read.error.message)[:200]}"
     if isinstance(read, rpc.Malformed) and response.is_success:
         return None, read.reason
     return response.status_code, f"HTTP {response.status_code}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from monitor.errors import SourceRefused
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 REFUSING_STATUSES = frozenset({401, 402, 403, 404, 405})
 LONGEST_ASKED_S = 3600.0
 """Longest wait that the other side's wish can cause: its clock, or ours, may be wrong."""
+_SHORTEST_SECRET = 8
 _MENDS = {
     401: "check the API key of the node's address",
     402: "the provider's plan does not include this",
@@ -35,6 +36,23 @@ class Endpoint:
     def __str__(self) -> str:
         """Return what may be logged."""
         return redact(self.url)
+
+    def hide(self, text: str) -> str:
+        """Return what the other side said, without what is secret of this address, should it repeat that."""
+        for secret in sorted(_secrets(self), key=len, reverse=True):
+            text = text.replace(secret, "***")
+        return text
+
+
+def _secrets(endpoint: Endpoint) -> set[str]:
+    """Return parts of an address, and headers, that may be keys; short ones are words."""
+    try:
+        parts = urlsplit(endpoint.url)
+    except ValueError:
+        return set()
+    values = [value for _, value in parse_qsl(parts.query)]
+    words = [parts.username or "", parts.password or "", *parts.path.split("/"), *values, *endpoint.headers.values()]
+    return {form for word in words for form in (word, unquote(word)) if len(form) >= _SHORTEST_SECRET}
 
 
 def redact(url: str) -> str:

@@ -152,7 +152,8 @@ class Session:
 
     def _refused(self, refused: Refused) -> SourceLost | SourceRefused:
         error = refused.error
-        cause = f"{self._endpoint} refuses {refused.method} ({refused.label}): {error.code} {error.message[:200]}"
+        said = self._endpoint.hide(error.message)[:200]
+        cause = f"{self._endpoint} refuses {refused.method} ({refused.label}): {error.code} {said}"
         if error.kind not in _LASTING:
             return SourceLost(cause, kind="refused")
         if error.kind == "unknown_method" and refused.method == "blockSubscribe":
@@ -188,9 +189,8 @@ class Session:
                 f"{self._endpoint} sent a frame over {self._limits.max_frame_bytes} bytes", kind="oversized"
             )
         if received is not None:
-            return SourceLost(
-                f"{self._endpoint} closed the connection ({received.code} {received.reason[:200]})", kind="closed"
-            )
+            said = self._endpoint.hide(received.reason)
+            return SourceLost(f"{self._endpoint} closed the connection ({received.code} {said})", kind="closed")
         return SourceLost(f"the connection to {self._endpoint} broke", kind="broken")
 
     def _check_stall(self) -> None:
