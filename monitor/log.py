@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import structlog
 
@@ -19,13 +20,26 @@ if TYPE_CHECKING:
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _SWEEP_ABOVE = 1_000
+_MORE_ERRORS = 10
+_Name: TypeAlias = tuple[str, str, bool]
+
+
+@dataclass(slots=True)
+class _Window:
+    """What one event name did since `began_at`: lines that passed, and lines that were held back."""
+
+    began_at: float
+    passed: int = 0
+    held: int = 0
 
 
 class RateLimit:
     """
     Lets at most `most` lines of one event name through per `per_s` seconds (of a library: one logger's lines).
 
-    The first line after a pause says how many were `suppressed`. Errors are never held back.
+    The first line of a name after a pause says how many were `suppressed`; of a name that has fallen silent the next
+    line of any other says so (`suppressed_before`: count by name). Errors have a limit of their own, ten times as high:
+    an error that repeats by the thousand says nothing new, and fills a disk.
     """
 
     def __init__(self, most: int = 20, per_s: float = 10.0, now: Callable[[], float] = time.monotonic) -> None:
@@ -33,24 +47,48 @@ class RateLimit:
         self._most = most
         self._per_s = per_s
         self._now = now
-        self._windows: dict[tuple[str, str], tuple[float, int, int]] = {}
+        self._windows: dict[_Name, _Window] = {}
+        self._holding: set[_Name] = set()
 
     def __call__(self, _: Any, method: str, event: EventDict) -> EventDict:
         """Pass an event on, or raise DropEvent."""
-        name = str(event.get("event")), str(event.get("logger", ""))
+        is_error = method in ("error", "critical", "exception")
+        name = str(event.get("event")), str(event.get("logger", "")), is_error
         now = self._now()
-        began, passed, held = self._windows.get(name, (now, 0, 0))
-        if now - began >= self._per_s:
-            if held:
-                event["suppressed"] = held
-            began, passed, held = now, 0, 0
-        if passed >= self._most and method not in ("error", "critical", "exception"):
-            self._windows[name] = (began, passed, held + 1)
+        window = self._window(name, now, event)
+        if window.passed >= self._most * (_MORE_ERRORS if is_error else 1):
+            window.held += 1
+            self._holding.add(name)
             raise structlog.DropEvent
-        if len(self._windows) > _SWEEP_ABOVE:
-            self._windows.clear()  # event names are constants; whoever makes up thousands is not limited, but bounded
-        self._windows[name] = (began, passed + 1, held)
+        window.passed += 1
+        if self._holding:
+            self._tell_of_others(now, event)
         return event
+
+    def _window(self, name: _Name, now: float, event: EventDict) -> _Window:
+        window = self._windows.get(name)
+        if window is not None and now - window.began_at < self._per_s:
+            return window
+        if window is not None and window.held:
+            event["suppressed"] = window.held
+            self._holding.discard(name)
+        if len(self._windows) > _SWEEP_ABOVE:
+            # Event names are constants; whoever makes up thousands is not limited, but bounded.
+            self._windows.clear()
+            self._holding.clear()
+        self._windows[name] = _Window(now)
+        return self._windows[name]
+
+    def _tell_of_others(self, now: float, event: EventDict) -> None:
+        over = [name for name in self._holding if now - self._windows[name].began_at >= self._per_s]
+        if over:
+            event["suppressed_before"] = {
+                f"{name} {logger}".rstrip(): self._windows[name, logger, is_error].held
+                for name, logger, is_error in over
+            }
+        for name in over:
+            self._holding.discard(name)
+            del self._windows[name]
 
 
 class FromLibraries(logging.Handler):

@@ -117,6 +117,45 @@ def test_flood_is_held_back_by_name_and_told_afterwards() -> None:
     assert say("lost") == {"event": "lost"}
 
 
+def test_a_name_that_falls_silent_is_told_by_another() -> None:
+    """What was held back is told once, by the next line of whatever name after the window."""
+    clock = [0.0]
+    limit = RateLimit(most=1, per_s=10.0, now=lambda: clock[0])
+
+    def say(name: str, method: str = "warning", **fields: object) -> dict[str, Any] | None:
+        try:
+            return dict(limit(None, method, {"event": name, **fields}))
+        except structlog.DropEvent:
+            return None
+
+    for _ in range(4):
+        say("lost")
+        say("library", logger="asyncpg")
+    assert say("other") == {"event": "other"}, "their windows are not over"
+    clock[0] = 10.0
+    assert say("other") == {"event": "other", "suppressed_before": {"lost": 3, "library asyncpg": 3}}
+    assert say("third") == {"event": "third"}
+    assert say("lost") == {"event": "lost"}
+
+
+def test_errors_are_limited_too_but_ten_times_later() -> None:
+    """A loop that fails for ever does not fill the disk, and warnings of that name do not hold errors back."""
+    clock = [0.0]
+    limit = RateLimit(most=2, per_s=10.0, now=lambda: clock[0])
+
+    def passes(method: str) -> bool:
+        try:
+            limit(None, method, {"event": "lost"})
+        except structlog.DropEvent:
+            return False
+        return True
+
+    assert [passes("warning") for _ in range(3)] == [True, True, False]
+    assert [passes("error") for _ in range(25)] == [True] * 20 + [False] * 5
+    clock[0] = 10.0
+    assert passes("error")
+
+
 def test_a_flood_through_the_whole_log_stays_small() -> None:
     """A loop that fails ten thousand times writes twenty lines, a library's loop too."""
     stream = io.StringIO()
