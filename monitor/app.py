@@ -19,7 +19,7 @@ from monitor.health import OpenHoles, Work, beat
 from monitor.metrics import Meters, check, serve
 from monitor.node import feed_names, nodes_of
 from monitor.pipeline.accounts import EventAccount, NoticeAccount
-from monitor.pipeline.inlet import Inlet
+from monitor.pipeline.inlet import Inlet, SideDoor
 from monitor.pipeline.journal_source import capture_or_journal
 from monitor.pipeline.leads import BEHIND_BUCKETS_S
 from monitor.pipeline.redecode import Redecoding
@@ -290,7 +290,14 @@ async def _follow(daemon: Daemon, stop: asyncio.Event, *, new_chain: bool) -> No
         feeding = asyncio.create_task(feed(daemon.nodes.feeds, daemon.inlet), name="sources")
         if not await _take_over(daemon, feeding, stop):
             return
-    await follow(daemon.pipeline, feeding, daemon.helpers, stop, deadline_s=daemon.config.stop_deadline_s)
+    await follow(
+        daemon.pipeline,
+        feeding,
+        daemon.helpers,
+        stop,
+        deadline_s=daemon.config.stop_deadline_s,
+        side_door=SideDoor(daemon.inlet, daemon.pipeline.wire),
+    )
 
 
 async def _take_over(daemon: Daemon, feeding: asyncio.Task[None], stop: asyncio.Event) -> bool:

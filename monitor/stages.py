@@ -143,6 +143,7 @@ async def follow(
     stop: asyncio.Event,
     *,
     deadline_s: float,
+    side_door: Outlet | None = None,
 ) -> None:
     """
     Run the stages while sources are read, until these end or `stop` is set, then commit what is under way.
@@ -150,6 +151,7 @@ async def follow(
     Args:
         feeding: `feed(...)`, which runs already.
         helpers: Sources that serve the others (the fetcher): they never end by themselves.
+        side_door: Where helpers put what they bring; None: right onto the wire.
 
     Raises:
         NoSourceLeft: If every source was refused.
@@ -157,7 +159,7 @@ async def follow(
         ExceptionGroup: If a source or a stage broke.
     """
     stages = asyncio.create_task(pipeline.run(), name="stages")
-    helping = asyncio.create_task(_serve(pipeline.wire, helpers), name="helpers")
+    helping = asyncio.create_task(_serve(side_door or pipeline.wire, helpers), name="helpers")
     stopping = asyncio.create_task(stop.wait(), name="stop")
     try:
         await asyncio.wait({stages, feeding, helping, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -193,10 +195,10 @@ async def follow_sources(
     await follow(pipeline, feeding, helpers, stop, deadline_s=deadline_s)
 
 
-async def _serve(wire: Outlet, helpers: Sequence[Source]) -> None:
+async def _serve(out: Outlet, helpers: Sequence[Source]) -> None:
     async with asyncio.TaskGroup() as group:
         for helper in helpers:
-            group.create_task(helper.run(wire))
+            group.create_task(helper.run(out))
         group.create_task(asyncio.Event().wait())  # helpers that have nothing left to do end nobody
 
 

@@ -1,0 +1,81 @@
+"""Both ledgers add up at every moment, key by key, and a leak shows."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from monitor.channel import Channel
+from monitor.metrics.counts import difference
+from monitor.pipeline.accounts import EventAccount, NoticeAccount
+from monitor.pipeline.inlet import Inlet, SideDoor
+from monitor.pipeline.upfeeds import UpFeeds
+from monitor.sources.notices import FeedUp
+from monitor.sources.tally import FeedTally
+from monitor.stages import build
+from tests.decoders.built import ALL
+from tests.pipeline.stages import Books, logged_buys
+
+if TYPE_CHECKING:
+    from monitor.sources.notices import Journaled, Notice
+    from monitor.stages import Pipeline
+
+
+def stages(books: Books) -> Pipeline:
+    """Return stages with short queues, so that something is under way everywhere."""
+    made = build(ALL, books, fetcher=None, announcer=None, everything=True, batch_max_rows=7, live=False)
+    made.durable = Channel(5, "durable")
+    return made
+
+
+def accounts(made: Pipeline, inlet: Inlet, tally: FeedTally) -> tuple[NoticeAccount, EventAccount]:
+    """Return both sides of the ledger."""
+    ledger = made.decoding.ledger
+    notices = NoticeAccount(inlet, made.wire, ledger, {"logs": tally})
+    return notices, EventAccount(ledger, made.decoding, made.durable, made.writing)
+
+
+async def test_they_add_up_at_every_moment() -> None:
+    """Between any two steps of the loop, with a database that is slow and takes single batches."""
+    books = Books()
+    made = stages(books)
+    inlet = Inlet(made.wire, None, UpFeeds())
+    await inlet.start(0)
+    notices, events = accounts(made, inlet, FeedTally(received=3, repeats=1, irrelevant=1, malformed=1))
+    side = SideDoor(inlet, made.wire)
+
+    async def feed() -> None:
+        await inlet.put(FeedUp("logs", 1))
+        for number, notice in enumerate(logged_buys(200)):
+            await (inlet if number % 3 else side).put(notice)
+        made.wire.close()
+
+    running = asyncio.gather(feed(), made.run())
+    under_way = 0
+    while not running.done():
+        assert (difference(notices), difference(events)) == (0, 0)
+        under_way += sum(events.in_flight.values()) + sum(notices.in_flight.values())
+        await asyncio.sleep(0)
+    await running
+    assert under_way > 100, "or nothing was seen under way"
+    assert sum(notices.came.values()) == 203
+    assert sum(events.went.values()) == 200
+    assert (sum(notices.in_flight.values()), sum(events.in_flight.values())) == (0, 0)
+
+
+async def test_a_leak_shows_on_either_side() -> None:
+    """What is taken off the wire or out of the channel behind everybody's back is missing by that much."""
+    made = stages(Books())
+    inlet = Inlet(made.wire, None, UpFeeds())
+    await inlet.start(0)
+    notices, events = accounts(made, inlet, FeedTally())
+    for notice in logged_buys(3):
+        await inlet.put(notice)
+    assert difference(notices) == 0
+    stolen: list[Notice | Journaled] = made.wire.get_nowait_all(1)
+    assert difference(notices) == 1
+    for fact in made.decoding.take(stolen[0]):
+        await made.durable.put(fact)
+    assert (difference(notices), difference(events)) == (0, 0)
+    made.durable.get_nowait_all(1)
+    assert difference(events) == 1
