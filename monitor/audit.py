@@ -70,9 +70,9 @@ class Audited:
         return sum(difference.how == how for difference in self.differences)
 
     @property
-    def wrong_slots(self) -> list[int]:
-        """Return the slots that differ, in order."""
-        return sorted({difference.slot for difference in self.differences})
+    def to_repair(self) -> list[int]:
+        """Return the slots with something that fetching them again mends, in order."""
+        return sorted({difference.slot for difference in self.differences if is_mendable(difference)})
 
     @property
     def share(self) -> float:
@@ -174,15 +174,16 @@ class Auditor:
         return found
 
     async def repair(self, found: Audited) -> None:
-        """Make a hole of each slot that differs; history fetches it again and settles it."""
-        found.filed = [await self._store.file_hole(slot, slot, REASON) for slot in found.wrong_slots]
+        """Make a hole of each slot that this mends; history fetches it again and settles it."""
+        found.filed = [await self._store.file_hole(slot, slot, REASON) for slot in found.to_repair]
 
     async def _forgive(self, found: Audited) -> None:
         """Leave out what became a hole meanwhile: the daemon noticed it by itself."""
         if not found.differences:
             return
         open_now = await self._store.holes(open_only=True, limit=MOST_HOLES)
-        known = {slot for slot in found.wrong_slots if any(h.first_slot <= slot <= h.last_slot for h in open_now)}
+        slots = {difference.slot for difference in found.differences}
+        known = {slot for slot in slots if any(hole.first_slot <= slot <= hole.last_slot for hole in open_now)}
         found.differences = [difference for difference in found.differences if difference.slot not in known]
 
     async def _slot(self, slot: int, found: Audited) -> Compared:
@@ -252,6 +253,16 @@ class Auditor:
 
     async def _stored(self, slot: int, block_time: int | None) -> list[compare.Row]:
         return compare.stored_rows(await self._store.rows_of_slot(slot, block_time))
+
+
+def is_mendable(difference: Difference) -> bool:
+    """
+    Tell whether fetching a slot again mends a difference.
+
+    It brings what is missing, makes void what is not there, and puts what arrived out of order into its place. A value
+    that contradicts the chain stays: what is known is never overwritten.
+    """
+    return difference.how != "different" or difference.stored is None or difference.member == compare.PLACE
 
 
 def complete(since: int | None, through: int | None, holes: Sequence[HoleRow]) -> list[Span]:

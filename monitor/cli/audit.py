@@ -43,7 +43,8 @@ def audit_slots(
     Drawn are finalized slots that the database claims to be complete and that the node still has. Their blocks are
     fetched and decoded afresh. Compared are trades (every column, and their order), launches, completed curves,
     graduations and pools; what is stored and not on the chain is found as well. A slot that differs becomes a hole
-    (`audit`), which the daemon fetches again at `finalized` and settles.
+    (`audit`), which the daemon fetches again at `finalized` and settles: what was missing comes, what is on no chain
+    becomes void. A value that contradicts the chain is told, but not overwritten.
 
     Exit codes: 0 all is equal; 1 something differs; 2 it could not be done, or not for every slot.
     """
@@ -136,6 +137,9 @@ def _show(found: Audited, seed: int, *, repair: bool) -> None:
         tell(f"{found.untold:,} events could not be compared: their blocks alone do not tell them completely")
     for slot, reason in sorted(found.failed.items())[:_MOST_SHOWN]:
         complain(f"slot {slot} could not be compared: {reason}")
+    stubborn = sum(not audit.is_mendable(one) for one in found.differences)
+    if stubborn:
+        tell(f"{stubborn:,} values contradict the chain, and are not overwritten: somebody else must have written them")
     if found.filed:
         tell(f"{len(found.filed):,} slots are holes now, to be fetched again: {called()} holes")
     elif found.differences and not repair:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from decoders.core.types import Fact
 
 Members: TypeAlias = dict[str, Any]
+PLACE = "place"
+"""The member of a difference in which a trade stands among its neighbours as it did not on the chain."""
 Kind = Literal["trade", "launch", "curve_complete", "graduation", "pool_created"]
 
 _BIGINT = range(-(1 << 63), 1 << 63)
@@ -288,7 +290,7 @@ def _misplaced(slot: int, stored: Mapping[Key, Row], should: Mapping[Key, Row]) 
         as_said = sorted(keys, key=lambda key: should[key].order or 0)
         for place, (one, other) in enumerate(zip(as_stored, as_said, strict=True)):
             if one != other:
-                yield _different(slot, stored[one], "place", place, as_said.index(one))
+                yield _different(slot, stored[one], PLACE, place, as_said.index(one))
                 break
 
 
