@@ -24,13 +24,17 @@ class Outages:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._calm = asyncio.Event()
+        self._away = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     def begin(self, fault: Fault) -> bool:
         """Begin a fault; return whether there was something to strike."""
         if fault.kind == "restart":
-            self._start(self._restart(fault.seconds))
-            return True
+            begins = not self._away
+            self._away = True
+            if begins:
+                self._start(self._restart(fault.seconds))
+            return begins
         found = [one for one in self._node.pubsub.connections if one.subscriptions and not one.hangs]
         match fault.kind:
             case "unsubscribe":
@@ -63,6 +67,7 @@ class Outages:
         await self._pass(seconds)
         while not await self._opened():  # noqa: ASYNC110 - who has the port meanwhile tells nobody of it
             await asyncio.sleep(_PORT_RETRY_S)
+        self._away = False
 
     async def _opened(self) -> bool:
         with contextlib.suppress(OSError):

@@ -43,7 +43,12 @@ class Striker:
         if self._began_slot is None:
             self._began_slot = self._chain.slot
         due = [*self._waiting, *self._schedule.due(self._chain.slot - self._began_slot)]
-        self._waiting = [fault for fault in due if not self._begin(fault)]
+        self._waiting = []
+        for fault in due:
+            # A fork needs a node that is not behind: who comes after it does not get in its way.
+            waits = fault.kind in _ON_CHAIN and any(one.kind == "fork" for one in self._waiting)
+            if waits or not self._begin(fault):
+                self._waiting.append(fault)
 
     async def tell(self) -> None:
         """Have the node tell about a new block, or be behind."""
