@@ -77,6 +77,8 @@ ALTER TABLE tails
     ADD COLUMN payload BYTEA,
     ADD COLUMN resolved_at TIMESTAMPTZ,
     ADD COLUMN resolved_by TEXT;
+-- One signature at two block times is a fork: both have a row, one of them is void.
+ALTER TABLE tails DROP CONSTRAINT tails_pkey, ADD PRIMARY KEY (signature, venue, event, nth, fact, block_time);
 CREATE UNIQUE INDEX tails_id ON tails (id);
 CREATE INDEX tails_slot ON tails (slot);
 
@@ -92,3 +94,6 @@ CREATE TABLE requests (
     result   JSONB
 );
 CREATE INDEX requests_open ON requests (id) WHERE done_at IS NULL;
+
+-- Rows that vanished are few, and counted.
+CREATE INDEX transactions_voided_at ON transactions (voided_at) WHERE voided_at IS NOT NULL;

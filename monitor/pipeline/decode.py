@@ -65,9 +65,10 @@ _FAIR = 64
 
 @dataclass(frozen=True, slots=True)
 class _Filling:
-    """A hole whose transactions all came, and those among them that wait for something (they leave the set)."""
+    """A hole, or its first part, that came whole: what that makes true once nothing of it waits any more."""
 
-    notice: HoleFilled
+    word: Filled | FilledPart
+    signature: str | None
     waiting: set[str]
 
 
@@ -127,11 +128,16 @@ class Decoding:
             case AccountSeen():
                 return self._account(notice)
             case FetchGaveUp(signature=signature, reason=reason):
-                waiting = self.pending.close(signature)
+                given_up = self.pending.close(signature)
                 self._stays_open(signature)
-                return [_hole(waiting[0].notice, reason)] if waiting else []
-            case HoleFilled():
-                self._filling.append(_Filling(notice, self._waiting_in(notice)))
+                return [_hole(given_up[0].notice, reason)] if given_up else []
+            case HoleFilled(hole_id=hole_id, signature=signature, first_slot=first_slot, last_slot=last_slot):
+                waiting = self._waiting_in(first_slot, last_slot, signature)
+                self._filling.append(_Filling(Filled(by=notice.by, hole_id=hole_id), signature, waiting))
+                return []
+            case HolePart(hole_id=hole_id, through=through):
+                part = FilledPart(hole_id=hole_id, through=through)
+                self._filling.append(_Filling(part, None, self._waiting_in(0, through)))
                 return []
             case FinalSeen(through=through):
                 self.final_through = max(self.final_through, through)
@@ -193,12 +199,12 @@ class Decoding:
         progress = [item for feed in sorted(self.feeds.up_feeds) for item in _some(self.feeds.progress(feed, None))]
         return [*holes, *self._filled(), *progress, *_some(self.done())]
 
-    def _waiting_in(self, hole: HoleFilled) -> set[str]:
+    def _waiting_in(self, first_slot: int, last_slot: int, signature: str | None = None) -> set[str]:
         notices = (waiting.notice for waiting in self.pending.all())
         return {
             notice.signature
             for notice in notices
-            if hole.first_slot <= notice.slot <= hole.last_slot or notice.signature == hole.signature
+            if first_slot <= notice.slot <= last_slot or notice.signature == signature
         }
 
     def _filled(self) -> list[Durable]:
@@ -207,13 +213,13 @@ class Decoding:
             filling.waiting.intersection_update(
                 [signature for signature in filling.waiting if signature in self.pending]
             )
-        done = [filling.notice for filling in self._filling if not filling.waiting]
+        done = [filling.word for filling in self._filling if not filling.waiting]
         self._filling = [filling for filling in self._filling if filling.waiting]
-        return [Filled(by=notice.by, hole_id=notice.hole_id) for notice in done]
+        return [*done]
 
     def _stays_open(self, signature: str) -> None:
         """A transaction that has a hole already would get no second one: that one is not filled."""
-        self._filling = [filling for filling in self._filling if filling.notice.signature != signature]
+        self._filling = [filling for filling in self._filling if filling.signature != signature]
 
     def _transaction(self, notice: TxNotice, seq: int | None) -> list[Durable]:
         ledger = self.ledger
@@ -298,8 +304,6 @@ def _some(item: Progress | Done | None) -> list[Durable]:
 def _passed_on(notice: Control) -> list[Durable]:
     """Return what a notice puts into the durable branch that changes nothing here."""
     match notice:
-        case HolePart(hole_id=hole_id, through=through):
-            return [FilledPart(hole_id=hole_id, through=through)]
         case SlotSettled(slot=slot, signatures=signatures):
             return [Settled(slot=slot, signatures=signatures)]
         case SlotDoubted(slot=slot, reason=reason):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from monitor.store.rows import Times
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection
 
     import asyncpg
 
@@ -43,20 +43,17 @@ ON CONFLICT (id) DO UPDATE SET done_seq = EXCLUDED.done_seq, updated_at = now() 
 """
 
 
-async def write_commits(
-    connection: asyncpg.Connection, batch: Batch, holes: Iterable[Hole], *, still_long: Collection[int] = ()
-) -> None:
+async def write_commits(connection: asyncpg.Connection, batch: Batch, *, still_long: Collection[int] = ()) -> None:
     """
     Write what a batch says besides facts, after these.
 
     Args:
         connection: With the batch's transaction open.
         batch: All of it.
-        holes: Those of the batch, and those that its facts left.
         still_long: Ids of tails that were read again, but not to their end: they are not resolved.
     """
-    for hole in holes:
-        await _insert_hole(connection, hole)
+    for hole in batch.holes:
+        await insert_hole(connection, hole)
     for part in batch.parts:
         await connection.execute(_FILL_PART, part.hole_id, part.through)
     for filled in batch.filled:
@@ -74,7 +71,8 @@ async def write_commits(
         await connection.execute(_UPSERT_DONE, batch.done.journal_id, batch.done.seq)
 
 
-async def _insert_hole(connection: asyncpg.Connection, hole: Hole) -> None:
+async def insert_hole(connection: asyncpg.Connection, hole: Hole) -> None:
+    """Note a hole; one that is open already stays the one it is."""
     await connection.execute(
         INSERT_HOLE, hole.feed, hole.program, hole.first_slot, hole.last_slot, hole.signature, hole.reason
     )

@@ -35,6 +35,11 @@ class Recent(Generic[K, V]):
             self._old, self._young = self._young, {}
         self._young[key] = value
 
+    def drop(self, key: K) -> None:
+        """Forget one item."""
+        self._young.pop(key, None)
+        self._old.pop(key, None)
+
     def clear(self) -> None:
         """Forget everything."""
         self._young.clear()

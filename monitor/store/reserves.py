@@ -6,7 +6,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from monitor.store.order import first_order
-from monitor.store.rows import AT, ORDER, POOL_ID
+from monitor.store.rows import AT, ORDER, POOL_ID, SUPPLY, TOKEN_ID
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -66,6 +66,9 @@ class Reserves:
                 told = next((row for row in of_pool if row[first] is not None and row[second] is not None), None)
                 if told is not None:
                     self.offer(group, pool_id, told[ORDER], told[first], told[second])
+            told = next((row for row in of_pool if row[SUPPLY] is not None), None)
+            if told is not None:
+                self.supply(told[TOKEN_ID], told[ORDER], told[SUPPLY])
 
     def supply(self, token_id: int, order: int, supply: int | None) -> None:
         """Note how much of a token there is; None says nothing."""

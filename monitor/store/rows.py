@@ -32,9 +32,10 @@ FILLABLE = (
     "platform_fee",
     "share_fee",
     "cashback",
+    "supply",
 )
 """Members of a trade's row that one copy may know and another not."""
-OF_MARKET = ("platform", "platform_config", "canonical", "decimals", "quote_decimals", "supply")
+OF_MARKET = ("platform", "platform_config", "canonical", "decimals", "quote_decimals")
 """The same of its token and pool."""
 KNOWN_BITS = 24
 """Width of what `known` returns, at least."""
@@ -68,8 +69,12 @@ ORDER = AT["chain_order"]
 EXACT = AT["order_exact"]
 POOL_ID = AT["pool_id"]
 TOKEN_ID = AT["token_id"]
+SUPPLY = AT["supply"]
+_TAIL = AT["tail"]
 _FILL_FROM = AT["mark_base"]
-_FILL_TO = AT["tail"] + 1
+_FILL_TO = _TAIL + 1
+_VALUES = ("base_amount", "quote_amount", "user_quote_amount", "organic", "synthetic", "side", "trader")
+_VALUES_FROM = AT["base_amount"]
 
 _TIME_END = 4_102_444_800  # 2100-01-01: what claims to be later is no block time
 _NUL_PICTURE = "\u2400"
@@ -116,12 +121,12 @@ def known(trade: Trade) -> int:
         trade.platform_fee,
         trade.share_fee,
         trade.cashback,
+        trade.supply,
         trade.platform,
         trade.platform_config,
         trade.canonical,
         trade.decimals,
         trade.quote_decimals,
-        trade.supply,
     ):
         bits = bits << 1 | (value is not None)
     return bits << 1 | bool(trade.record is not None and trade.record.tail)
@@ -151,6 +156,7 @@ def trade_row(trade: Trade, at: datetime, order: int, ids: Ids, batch_no: int) -
         trade.platform_fee,
         trade.share_fee,
         trade.cashback,
+        trade.supply,
         record.tail or None if record is not None else None,
         ids[0],
         ids[1],
@@ -166,36 +172,61 @@ def trade_row(trade: Trade, at: datetime, order: int, ids: Ids, batch_no: int) -
     )
 
 
-def upgrade(old: Sequence[Any], new: Row) -> Row | None:
-    """Return the stored row `old` with what `new` knows more, or None if that is nothing."""
+def upgrade(old: Sequence[Any], new: Row, *, is_whole: bool = False) -> Row | None:
+    """
+    Return the stored row `old` with what `new` knows more, or None if that is nothing.
+
+    The copy of the later slot is the trade, for it landed there again after a fork. Copies of one slot fill each other.
+
+    Args:
+        old: As stored.
+        new: Of a copy.
+        is_whole: Whether the copy tells for sure which bytes are its tail, if any.
+    """
+    if new[SLOT] != old[SLOT]:
+        return new if new[SLOT] > old[SLOT] else None
+    known_by_old = old[_FILL_FROM:_FILL_TO]
     filled = tuple(
         stored if stored is not None else value
-        for stored, value in zip(old[_FILL_FROM:_FILL_TO], new[_FILL_FROM:_FILL_TO], strict=True)
+        for stored, value in zip(known_by_old, new[_FILL_FROM:_FILL_TO], strict=True)
     )
+    if is_whole and reads_more(old, new):
+        filled = (*filled[:-1], new[_TAIL])
     moves = supersedes(new[ORDER], old[ORDER])
-    if not moves and filled == tuple(old[_FILL_FROM:_FILL_TO]):
+    if not moves and filled == tuple(known_by_old):
         return None
     place = new if moves else old
     return (*old[:SLOT], place[SLOT], place[ORDER], place[EXACT], *filled, *old[_FILL_TO:])
 
 
-def with_row(trade: Trade, row: Sequence[Any]) -> Trade:
-    """Return the trade as a row of the same identity tells it."""
-    order = row[ORDER]
-    return msgspec.structs.replace(
-        trade,
-        slot=row[SLOT],
-        index=index_of(order),
-        position=position_of(order),
-        **dict(zip(FILLABLE, row[_FILL_FROM : _FILL_TO - 1], strict=True)),
+def reads_more(old: Sequence[Any], new: Sequence[Any]) -> bool:
+    """Tell whether a copy was read by a newer layout than the stored row: less is left over, and nothing is lost."""
+    left, left_now = old[_TAIL] or b"", new[_TAIL] or b""
+    if len(left_now) >= len(left) or not left.endswith(left_now):
+        return False
+    return all(
+        value is not None
+        for stored, value in zip(old[_FILL_FROM:_TAIL], new[_FILL_FROM:_TAIL], strict=True)
+        if stored is not None
     )
 
 
+def with_row(trade: Trade, row: Sequence[Any]) -> Trade:
+    """Return the trade as a row of the same identity tells it."""
+    order = row[ORDER]
+    members = dict(zip(FILLABLE, row[_FILL_FROM:_TAIL], strict=True))
+    members |= zip(_VALUES, row[_VALUES_FROM:], strict=True)
+    members["supply"] = None if row[SUPPLY] is None else int(row[SUPPLY])
+    return msgspec.structs.replace(trade, slot=row[SLOT], index=index_of(order), position=position_of(order), **members)
+
+
 def merged(first: Trade, second: Trade) -> Trade:
-    """Return one trade from two copies of it: the first, with what the second knows more."""
+    """Return one trade from two copies of it: that of the later slot, or the first with what the second knows more."""
+    if first.slot != second.slot:
+        return first if first.slot > second.slot else second
     members = {name: getattr(second, name) for name in (*FILLABLE, *OF_MARKET) if getattr(first, name) is None}
-    if second.slot > first.slot or (second.slot == first.slot and first.index is None):
-        members |= {"slot": second.slot, "index": second.index, "position": second.position}
+    if first.index is None:
+        members |= {"index": second.index, "position": second.position}
     if second.record is not None and (first.record is None or not first.record.tail):
         members["record"] = second.record
     return msgspec.structs.replace(first, **members)

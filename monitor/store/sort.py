@@ -65,12 +65,18 @@ class Known:
         """Remember that this copy is committed."""
         bits = known(trade)
         noted = None if is_new else self._recent.get(key)
-        if noted is not None:
+        if noted is not None and noted >> KNOWN_BITS == trade.slot:
             bits |= noted & ((1 << KNOWN_BITS) - 1)
         self._recent.set(key, trade.slot << KNOWN_BITS | bits)
 
+    def forget(self, key: Identity) -> None:
+        """Know nothing of that trade any more."""
+        self._recent.drop(key)
 
-def sort(facts: Sequence[Fact], times: Times, lately: Known, refused: Mapping[int, str]) -> Sorted:
+
+def sort(
+    facts: Sequence[Fact], times: Times, lately: Known, refused: Mapping[int, str], *, look_closely: bool = False
+) -> Sorted:
     """
     Sort a batch.
 
@@ -79,6 +85,7 @@ def sort(facts: Sequence[Fact], times: Times, lately: Known, refused: Mapping[in
         times: Remembers block times.
         lately: What the last batches held.
         refused: Why the database does not take the facts at these places.
+        look_closely: Whether trades that were stored lately may say more all the same: some were read again.
     """
     found = Sorted(facts, list(facts), [Outcome.DUPLICATE] * len(facts))
     for at, fact in enumerate(facts):
@@ -91,7 +98,7 @@ def sort(facts: Sequence[Fact], times: Times, lately: Known, refused: Mapping[in
             found.outcomes[at] = Outcome.REFUSED
             found.faults[at] = (type(fact).kind, refusal(fact, reason))
         elif isinstance(fact, Trade):
-            _sort_trade(found, at, fact, lately)
+            _sort_trade(found, at, fact, lately, look_closely=look_closely)
         else:
             found.cold.append(at)
     return found
@@ -120,14 +127,14 @@ def _why_not(fact: Fact, times: Times) -> str | None:
     return None if whole else "mint, quote mint or trader is not known"
 
 
-def _sort_trade(found: Sorted, at: int, trade: Trade, lately: Known) -> None:
+def _sort_trade(found: Sorted, at: int, trade: Trade, lately: Known, *, look_closely: bool) -> None:
     key = identity(trade)
     first = found.trades.get(key)
     if first is not None:
         found.facts[first] = _merge(found.facts[first], trade)
         return
     stored = lately.holds(trade, key)
-    if stored:
+    if stored and not look_closely:
         return
     found.trades[key] = at
     if stored is not None:

@@ -109,6 +109,12 @@ def _update_reserves() -> str:
 
 UPDATE_RESERVES = _update_reserves()
 
+FORGET_RESERVES = f"""
+UPDATE pools SET {", ".join(f"{order} = -1" for order, *_ in _RESERVE_GROUPS)},
+       {", ".join(f"{name} = NULL" for _, *members in _RESERVE_GROUPS for name in members if name is not None)}
+ WHERE id = ANY($1)
+"""
+
 UPDATE_SUPPLIES = f"""
 UPDATE tokens t SET supply = u.supply, supply_order = u.supply_order
   FROM {_unnest(("id", "supply_order", "supply"))}
@@ -118,13 +124,15 @@ UPDATE tokens t SET supply = u.supply, supply_order = u.supply_order
 _KEY = ("block_time", "signature", "venue", "event", "nth")
 _SAME_KEY = " AND ".join(f"t.{name} = u.{name}" for name in _KEY)
 SELECT_TRADES = f"""
-SELECT {", ".join(f"t.{name}" for name in COLUMNS)} FROM {_unnest(_KEY)} JOIN transactions t ON {_SAME_KEY}
+SELECT {", ".join(f"t.{name}" for name in COLUMNS)}, t.voided_at IS NOT NULL
+  FROM {_unnest(_KEY)} JOIN transactions t ON {_SAME_KEY}
 """
 UPGRADED_COLUMNS = (*_KEY, "slot", "chain_order", "order_exact", *FILLABLE, "tail", "batch_no")
 UPDATE_TRADES = f"""
 UPDATE transactions t SET {", ".join(f"{name} = u.{name}" for name in UPGRADED_COLUMNS[len(_KEY) :])}
   FROM {_unnest(UPGRADED_COLUMNS)} WHERE {_SAME_KEY}
 """
+DELETE_TRADES = f"DELETE FROM transactions t USING {_unnest(_KEY)} WHERE {_SAME_KEY}"
 
 FAULT_COLUMNS = (
     ("signature", _TEXT),
@@ -143,17 +151,62 @@ FAULT_COLUMNS = (
     ("batch_no", _BIGINT),
 )
 _FAULT_NAMES, _FAULT_TYPES = (tuple(part) for part in zip(*FAULT_COLUMNS, strict=True))
+_VANISHED = "COALESCE(f.resolved_by = 'vanished', FALSE)"
+_LANDED_AGAIN = f"({_VANISHED} OR EXCLUDED.slot > f.slot)"
+# Copies of one slot fill each other; what landed again elsewhere after a fork is told anew.
+_REPLACED_FAULT = ", ".join(
+    f"{name} = CASE WHEN {_LANDED_AGAIN} THEN EXCLUDED.{name} ELSE {stored} END"
+    for name, stored in (
+        ("slot", "f.slot"),
+        ("position", "f.position"),
+        ("reason", "f.reason"),
+        ("payload", "f.payload"),
+        (
+            "block_time",
+            "CASE WHEN EXCLUDED.slot = f.slot THEN COALESCE(f.block_time, EXCLUDED.block_time) ELSE f.block_time END",
+        ),
+        (
+            "tx_index",
+            "CASE WHEN EXCLUDED.slot = f.slot THEN COALESCE(f.tx_index, EXCLUDED.tx_index) ELSE f.tx_index END",
+        ),
+    )
+)
 INSERT_FAULTS = f"""
 INSERT INTO faults AS f ({", ".join(_FAULT_NAMES)}) SELECT * FROM {_unnest(_FAULT_NAMES, _FAULT_TYPES)}
 ON CONFLICT (signature, program, event, nth, fact) DO UPDATE
-   SET block_time = COALESCE(f.block_time, EXCLUDED.block_time), tx_index = COALESCE(f.tx_index, EXCLUDED.tx_index)
+   SET {_REPLACED_FAULT},
+       resolved_at = CASE WHEN {_VANISHED} THEN NULL ELSE f.resolved_at END,
+       resolved_by = CASE WHEN {_VANISHED} THEN NULL ELSE f.resolved_by END
 RETURNING signature, program, event, nth, fact, xmax = 0 AS is_new
 """
 
-_TAIL_NAMES = ("signature", "venue", "event", "nth", "fact", "block_time", "slot", "tail")
-_TAIL_TYPES = (_TEXT, _TEXT, _TEXT, "smallint", _TEXT, _TIME, _BIGINT, "bytea")
+TAIL_COLUMNS = (
+    ("signature", _TEXT),
+    ("venue", _TEXT),
+    ("event", _TEXT),
+    ("nth", "smallint"),
+    ("fact", _TEXT),
+    ("block_time", _TIME),
+    ("slot", _BIGINT),
+    ("tail", "bytea"),
+    ("payload", "bytea"),
+    ("program", _TEXT),
+    ("tx_index", _BIGINT),
+    ("position", _BIGINT),
+)
+_TAIL_NAMES, _TAIL_TYPES = (tuple(part) for part in zip(*TAIL_COLUMNS, strict=True))
+# The copy of the latest slot counts, of these the one that was read furthest, and places are filled in.
 INSERT_TAILS = f"""
-INSERT INTO tails ({", ".join(_TAIL_NAMES)}) SELECT * FROM {_unnest(_TAIL_NAMES, _TAIL_TYPES)} ON CONFLICT DO NOTHING
+INSERT INTO tails AS t ({", ".join(_TAIL_NAMES)}) SELECT * FROM {_unnest(_TAIL_NAMES, _TAIL_TYPES)}
+ON CONFLICT (signature, venue, event, nth, fact, block_time) DO UPDATE
+   SET {", ".join(f"{name} = EXCLUDED.{name}" for name in ("slot", "tail", "program", "position"))},
+       payload = COALESCE(EXCLUDED.payload, t.payload), tx_index = COALESCE(EXCLUDED.tx_index, t.tx_index),
+       resolved_at = NULL, resolved_by = NULL
+ WHERE t.resolved_by = 'vanished' OR EXCLUDED.slot > t.slot
+    OR (EXCLUDED.slot = t.slot AND (length(EXCLUDED.tail) < length(t.tail)
+        OR (t.tx_index IS NULL AND EXCLUDED.tx_index IS NOT NULL)
+        OR (t.payload IS NULL AND EXCLUDED.payload IS NOT NULL)))
+RETURNING id
 """
 
 ABANDON_HOLES = """
@@ -166,5 +219,6 @@ NOTE_FAILED_TRY = "UPDATE holes SET tries = tries + 1, last_error = $2 WHERE id 
 INSERT_BATCH = """
 INSERT INTO batches (batch_no, batch_id, facts, stored, upgraded, duplicates, refused, first_time, last_time)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (batch_id) DO NOTHING
+RETURNING (SELECT max(number) FROM schema_migrations)
 """
 FIND_BATCH = "SELECT TRUE FROM batches WHERE batch_id = $1"

@@ -7,30 +7,36 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from decoders.core.types import Trade
-from monitor.errors import AlreadyRunning
+from decoders.core.types import Other, Trade
+from monitor.errors import AlreadyRunning, SchemaMismatch
 from monitor.store import sql
 from monitor.store.batch import TOLD_AFTER_FINAL, Batch, Hole, Upgraded, Written
-from monitor.store.commits import write_commits
-from monitor.store.fold import Outcome, World, fold, link, wanted
+from monitor.store.changes import market
+from monitor.store.cold import Copy, keep, stale
+from monitor.store.commits import insert_hole, write_commits
+from monitor.store.fold import Outcome, World, fold, link
 from monitor.store.order import Arrivals, arrival_order, exact_order
 from monitor.store.recent import Recent
-from monitor.store.rows import AT, COLUMNS, ORDER, TOKEN_ID, Times, trade_row, upgrade, with_row
-from monitor.store.sort import Known, clean_fault, cold_facts, sort
-from monitor.store.states import MintState, PoolState, TokenState, columns
+from monitor.store.recorded import stored_changes, write_changes, write_sightings
+from monitor.store.refold import Touched
+from monitor.store.rows import AT, COLUMNS, POOL_ID, SLOT, TOKEN_ID, Times, identity, trade_row, upgrade, with_row
+from monitor.store.settle import Settlement, settle
+from monitor.store.sort import Known, cold_facts, sort
+from monitor.store.surplus import fault_rows, tail_rows
+from monitor.store.trim import TRIM_EVERY, trim
 from monitor.store.trouble import REFUSALS, is_refusal
+from monitor.store.worlds import load, save
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from decoders.core.types import Fact, Fault
+    from decoders.core.types import Fact
+    from monitor.store.changes import Market
     from monitor.store.fold import ColdFact
     from monitor.store.partitions import Partitions
-    from monitor.store.reserves import Reserves
     from monitor.store.rows import Identity, Ids, Row
     from monitor.store.sort import Sorted
-    from monitor.store.states import State
 
 RECENT_TRADES = 100_000
 RECENT_MARKETS = 50_000
@@ -38,11 +44,6 @@ _BATCH_NUMBERS_AHEAD = 64
 _NO_PARTITION = "no partition of relation"
 _KEY_WIDTH = 5
 _UPGRADED = tuple(AT[name] for name in sql.UPGRADED_COLUMNS)
-
-Market = tuple[
-    str, str | None, str | None, str, str | None, str | None, bool, bool | None, bool, int | None, int | None
-]
-"""All that a trade says of its pool and token besides the trade itself."""
 
 
 @dataclass(slots=True)
@@ -54,6 +55,11 @@ class Attempt:
     markets: dict[Market, Ids] = field(default_factory=dict)
     old: dict[int, Trade] = field(default_factory=dict)
     new_faults: set[int] = field(default_factory=set)
+    replaced: list[Row] = field(default_factory=list)
+    touched: Touched = field(default_factory=Touched)
+    new_slots: set[int] = field(default_factory=set)
+    still_long: set[int] = field(default_factory=set)
+    settlement: Settlement = field(default_factory=Settlement)
     collided: bool = False
     written: Written = field(default_factory=lambda: Written(None))
 
@@ -65,8 +71,9 @@ class Writer:
     It is the only writer of its database (`Store.lock`): what it finds missing stays missing until it is written here.
     """
 
-    def __init__(self, partitions: Partitions | None, *, stored_slot: int = -1) -> None:
+    def __init__(self, partitions: Partitions | None, *, stored_slot: int = -1, schema: int | None = None) -> None:
         self._partitions = partitions
+        self._schema = schema
         self._times = Times()
         self._arrivals = Arrivals(stored_slot)
         self._recent: Recent[Identity, int] = Recent(RECENT_TRADES)
@@ -108,8 +115,13 @@ class Writer:
         found = attempt.sorted
         for key, (at, trade) in zip(found.trades, found.trade_facts(), strict=True):
             self._lately.note(trade, key, is_new=found.outcomes[at] is Outcome.NEW)
-        for market, ids in attempt.markets.items():
-            self._markets.set(market, ids)
+        for told, ids in attempt.markets.items():
+            self._markets.set(told, ids)
+        if attempt.settlement.voided or attempt.settlement.revived or attempt.touched:
+            # Pools may know less than they did: what trades say of them is looked at again.
+            self._markets.clear()
+            for gone in attempt.settlement.voided:
+                self._lately.forget(identity(gone))
         self._look_first = attempt.collided
         return attempt.written
 
@@ -117,7 +129,7 @@ class Writer:
         self, connection: asyncpg.Connection, batch: Batch, refused: Mapping[int, str], *, look_first: bool
     ) -> Attempt:
         """Try the batch in a new transaction, left open on success."""
-        found = sort(batch.facts, self._times, self._lately, refused)
+        found = sort(batch.facts, self._times, self._lately, refused, look_closely=bool(batch.resolved))
         if self._partitions is not None:
             await self._partitions.ensure(connection, self._distinct_times(trade for _, trade in found.trade_facts()))
         batch_no = await self._next_batch_no(connection)
@@ -125,10 +137,16 @@ class Writer:
             await connection.execute("BEGIN")
             attempt = Attempt(found, batch_no, collided=look_first)
             await self._write_facts(connection, attempt, look_first=look_first)
-            attempt.written = _written(attempt)
-            await write_commits(connection, batch, (*batch.holes, *_late_holes(batch, attempt)))
-            if batch.facts:
+            if batch.settled or attempt.touched:
+                attempt.settlement = await settle(connection, batch.settled, attempt.touched, batch_no)
+            attempt.written = _written(attempt, has_row=bool(batch.facts or batch.settled))
+            await write_commits(connection, batch, still_long=attempt.still_long)
+            for hole in (*_late_holes(batch, attempt), *attempt.settlement.holes):
+                await insert_hole(connection, hole)
+            if batch.facts or batch.settled:
                 await self._write_batch(connection, batch, attempt)
+            if batch_no % TRIM_EVERY == 0:
+                await trim(connection, batch_no)
         except BaseException as error:
             # After anything but a plain answer of the server, such as a cancelled wait, its state is not known.
             if isinstance(error, (asyncpg.PostgresError, *REFUSALS)) and not connection.is_closed():
@@ -140,16 +158,20 @@ class Writer:
 
     async def _write_facts(self, connection: asyncpg.Connection, attempt: Attempt, *, look_first: bool) -> None:
         found = attempt.sorted
-        markets = {at: _market(trade) for at, trade in found.trade_facts()}
-        shown_by = {market: at for at, market in markets.items()}
-        sightings = [at for market, at in shown_by.items() if self._markets.get(market) is None]
+        markets = {at: market(trade) for at, trade in found.trade_facts()}
+        shown_by = {told: at for at, told in markets.items()}
+        sightings = [at for told, at in shown_by.items() if self._markets.get(told) is None]
         world = await self._fold(connection, attempt, sightings)
-        attempt.markets = {market: self._ids(market, world) for market in shown_by}
+        attempt.markets = {told: self._ids(told, world) for told in shown_by}
+        if sightings:
+            await write_sightings(connection, ((attempt.markets[markets[at]][1], markets[at]) for at in sightings))
         rows = self._rows(attempt, markets)
         looked_for = list(rows) if look_first else [at for at in rows if at in found.suspects]
         stored = await self._stored(connection, [rows[at] for at in looked_for])
         attempt.collided = look_first and bool(stored)
-        fresh, upgraded = self._split(attempt, rows, stored, world.reserves)
+        fresh, upgraded = self._split(attempt, rows, stored)
+        if attempt.replaced:
+            await connection.execute(sql.DELETE_TRADES, *_transposed(attempt.replaced, range(_KEY_WIDTH)))
         if fresh:
             await connection.copy_records_to_table("transactions", records=fresh, columns=COLUMNS)
         if upgraded:
@@ -162,36 +184,42 @@ class Writer:
         reserves = world.reserves.columns()
         if reserves[0]:
             await connection.execute(sql.UPDATE_RESERVES, *reserves)
-        if found.faults:
-            await self._write_faults(connection, attempt)
+        await self._write_surplus(connection, attempt)
 
-    def _ids(self, market: Market, world: World) -> Ids:
-        known = self._markets.get(market)
+    def _ids(self, told: Market, world: World) -> Ids:
+        known = self._markets.get(told)
         if known is not None:
             return known
-        pool, mint, quote, *_ = market
+        pool, mint, quote, *_ = told
         return (world.token(mint).id, world.pools[pool].id, world.mint(quote).id)
 
     async def _fold(self, connection: asyncpg.Connection, attempt: Attempt, sightings: Sequence[int]) -> World:
         """Apply everything but the trades' reserves to mints, tokens and pools, and write these back."""
         found = attempt.sorted
         cold = cold_facts(found)
-        cold |= {at: trade for at in sightings if isinstance(trade := found.facts[at], Trade)}
-        if not cold:
+        shown = [trade for at in sightings if isinstance(trade := found.facts[at], Trade)]
+        if not cold and not shown:
             return World()
-        world = await _load(connection, cold.values())
         unplaced = {at: fact for at, fact in (*cold.items(), *found.trade_facts()) if fact.index is None}
         for at in sorted(unplaced):
             self._order(unplaced[at])  # numbers are given by arrival, whatever is looked at first
-        for at, fact in cold.items():
-            outcome = fold(world, fact, self._time(fact), self._order(fact))
-            if not isinstance(fact, Trade):
-                found.outcomes[at] = outcome
+        copies = {at: Copy(fact, self._time(fact), self._order(fact)) for at, fact in cold.items()}
+        stored = await stored_changes(connection, {copy.key for copy in copies.values()}) if copies else {}
+        for at in stale(copies, stored):
+            found.outcomes[at] = Outcome.OTHER if isinstance(found.facts[at], Other) else Outcome.DUPLICATE
+            del copies[at]
+        world = await load(connection, (*(copy.fact for copy in copies.values()), *shown))
+        for at, copy in copies.items():
+            found.outcomes[at] = fold(world, copy.fact, copy.at, copy.order)
+        for trade in shown:
+            fold(world, trade, self._time(trade), 0)
         link(world)
-        await _save(connection, world)
-        tails = [_tail_row(fact, self._time(fact)) for fact in cold.values() if _has_tail(fact)]
-        if tails:
-            await connection.execute(sql.INSERT_TAILS, *zip(*tails, strict=True))
+        await save(connection, world)
+        kept = keep(copies, stored, world)
+        await write_changes(connection, kept.changes, attempt.batch_no)
+        attempt.new_slots |= {change.slot for change in kept.new}
+        for change in kept.moved:
+            attempt.touched.owners(change.token_id, change.pool_id, change.slot)
         return world
 
     def _rows(self, attempt: Attempt, markets: Mapping[int, Market]) -> dict[int, Row]:
@@ -206,58 +234,63 @@ class Writer:
         return rows
 
     async def _stored(self, connection: asyncpg.Connection, rows: Sequence[Row]) -> dict[Row, Row]:
-        """Return the rows that are in the table already, by their key."""
+        """Return the rows that are in the table already, by their key; after the columns stands whether it is void."""
         if not rows:
             return {}
         stored = await connection.fetch(sql.SELECT_TRADES, *_transposed(rows, range(_KEY_WIDTH)))
         return {tuple(row)[:_KEY_WIDTH]: tuple(row) for row in stored}
 
     def _split(
-        self, attempt: Attempt, rows: Mapping[int, Row], stored: Mapping[Row, Row], reserves: Reserves
+        self, attempt: Attempt, rows: Mapping[int, Row], stored: Mapping[Row, Row]
     ) -> tuple[list[Row], list[Row]]:
-        """Return the rows to insert and those to upgrade, and note the outcomes and the supplies told."""
+        """Return the rows to insert and those to upgrade, and note the outcomes."""
         fresh: list[Row] = []
         upgraded: list[Row] = []
         found = attempt.sorted
         for at, row in rows.items():
+            known = stored.get(row[:_KEY_WIDTH]) if stored else None
+            if known is None:
+                fresh.append(row)
+                found.outcomes[at] = Outcome.NEW
+                continue
             fact = found.facts[at]
             if not isinstance(fact, Trade):
                 continue
-            old = stored.get(row[:_KEY_WIDTH]) if stored else None
-            if old is None:
+            *old, is_void = known
+            better = row if is_void else upgrade(old, row, is_whole=fact.record is not None)
+            if better is row:
+                attempt.replaced.append(row)
                 fresh.append(row)
+            elif better is not None:
+                upgraded.append((*better[: AT["batch_no"]], attempt.batch_no, *better[AT["batch_no"] + 1 :]))
+            if is_void:
                 found.outcomes[at] = Outcome.NEW
-                reserves.supply(row[TOKEN_ID], row[ORDER], fact.supply)
-                continue
-            better = upgrade(old, row)
-            reserves.supply(row[TOKEN_ID], (better or old)[ORDER], fact.supply)
-            if better is None:
+            elif better is None:
                 found.facts[at] = with_row(fact, old)
             else:
-                upgraded.append((*better[: AT["batch_no"]], attempt.batch_no, *better[AT["batch_no"] + 1 :]))
                 found.outcomes[at] = Outcome.UPGRADED
                 attempt.old[at] = with_row(fact, old)
                 found.facts[at] = with_row(fact, better)
+                if better is row:
+                    attempt.touched.trade(row[TOKEN_ID], row[POOL_ID], old[SLOT])
         return fresh, upgraded
 
-    async def _write_faults(self, connection: asyncpg.Connection, attempt: Attempt) -> None:
-        rows: dict[tuple[Any, ...], Row] = {}
-        places: dict[tuple[Any, ...], int] = {}
-        for at, (kind, fault) in attempt.sorted.faults.items():
-            row = _fault_row(clean_fault(fault), kind, self._times, attempt.batch_no)
-            key = (row[0], row[1], row[3], row[4], row[5])
-            first = rows.setdefault(key, row)
-            rows[key] = tuple(value if value is not None else row[place] for place, value in enumerate(first))
-            places.setdefault(key, at)
-        answers = await connection.fetch(sql.INSERT_FAULTS, *zip(*rows.values(), strict=True))
-        for *key, is_new in answers:
-            if is_new:
-                attempt.new_faults.add(places[tuple(key)])
+    async def _write_surplus(self, connection: asyncpg.Connection, attempt: Attempt) -> None:
+        """Keep what could not be read, whole events and what is after those that were."""
+        found = attempt.sorted
+        tails = tail_rows(found, self._times)
+        if tails:
+            answers = await connection.fetch(sql.INSERT_TAILS, *zip(*tails, strict=True))
+            attempt.still_long = {row[0] for row in answers}
+        if found.faults:
+            rows, places = fault_rows(found, self._times, attempt.batch_no)
+            answers = await connection.fetch(sql.INSERT_FAULTS, *zip(*rows, strict=True))
+            attempt.new_faults = {places[tuple(key)] for *key, is_new in answers if is_new}
 
     async def _write_batch(self, connection: asyncpg.Connection, batch: Batch, attempt: Attempt) -> None:
         written = attempt.written
         times = self._distinct_times(batch.facts)
-        await connection.execute(
+        schema = await connection.fetchval(
             sql.INSERT_BATCH,
             attempt.batch_no,
             batch.batch_id,
@@ -269,6 +302,11 @@ class Writer:
             min(times, default=None),
             max(times, default=None),
         )
+        if None not in (schema, self._schema) and schema != self._schema:
+            raise SchemaMismatch(
+                f"somebody brought the database's schema from step {self._schema} to {schema} while we wrote to it",
+                mend="start the launch-monitor that was installed with it",
+            )
 
     async def _find_refused(
         self, connection: asyncpg.Connection, batch: Batch, refused: Mapping[int, str]
@@ -324,104 +362,21 @@ class Writer:
         return arrival_order(fact.slot, number, fact.position, fact.nth)
 
 
-def _market(trade: Trade) -> Market:
-    return (
-        trade.pool,
-        trade.mint,
-        trade.quote_mint,
-        trade.venue,
-        trade.platform,
-        trade.platform_config,
-        trade.flipped,
-        trade.canonical,
-        trade.curve_total is not None,
-        trade.decimals,
-        trade.quote_decimals,
-    )
-
-
 def _transposed(rows: Sequence[Row], places: Iterable[int]) -> list[list[Any]]:
     return [[row[place] for row in rows] for place in places]
 
 
-async def _load(connection: asyncpg.Connection, facts: Iterable[ColdFact]) -> World:
-    """Read the rows that facts speak of; those that are not there are made, with their ids, but not yet saved."""
-    want = wanted(facts)
-    world = World()
-    for row in await connection.fetch(sql.SELECT_MINTS, list(want.mints)):
-        world.mints[row["address"]] = MintState(*row)
-    for row in await connection.fetch(sql.SELECT_POOLS, list(want.pools)):
-        world.pools[row["address"]] = PoolState(*row)
-    token_ids = {pool.token_id for pool in world.pools.values() if pool.token_id is not None}
-    for row in await connection.fetch(sql.SELECT_TOKENS, list(want.tokens), list(token_ids)):
-        world.tokens[row["mint"]] = TokenState(*row)
-    new_mints = sorted(want.mints - world.mints.keys())
-    new_pools = sorted(want.pools.keys() - world.pools.keys())
-    if new_mints or new_pools:
-        mint_ids, pool_ids = await connection.fetchrow(sql.NEXT_IDS, len(new_mints), len(new_pools))
-        for mint_id, address in zip(mint_ids, new_mints, strict=True):
-            world.mints[address] = MintState(mint_id, address, changed=True)
-        for pool_id, address in zip(pool_ids, new_pools, strict=True):
-            world.pools[address] = PoolState(pool_id, address, want.pools[address], changed=True)
-    for address in sorted(want.tokens - world.tokens.keys()):
-        world.tokens[address] = TokenState(world.mints[address].id, address, changed=True)
-    return world
-
-
-async def _save(connection: asyncpg.Connection, world: World) -> None:
-    tables: tuple[tuple[str, type[State], Iterable[State]], ...] = (
-        (sql.UPSERT_MINTS, MintState, world.mints.values()),
-        (sql.UPSERT_TOKENS, TokenState, world.tokens.values()),
-        (sql.UPSERT_POOLS, PoolState, world.pools.values()),
-    )
-    for statement, kind, states in tables:
-        changed = [state for state in states if state.changed]
-        if changed:
-            await connection.execute(
-                statement, *([getattr(state, name) for state in changed] for name in columns(kind))
-            )
-
-
-def _has_tail(fact: Fact) -> bool:
-    return fact.record is not None and bool(fact.record.tail) and type(fact).kind not in ("trade", "other")
-
-
-def _tail_row(fact: Fact, at: datetime) -> Row:
-    tail = fact.record.tail if fact.record is not None else b""
-    return (fact.signature, fact.venue, fact.event, fact.nth, type(fact).kind, at, fact.slot, tail)
-
-
-def _fault_row(fault: Fault, kind: str, times: Times, batch_no: int) -> Row:
-    """Return the row in the order of `sql.FAULT_COLUMNS`."""
-    return (
-        fault.signature,
-        fault.program,
-        fault.venue,
-        fault.event,
-        fault.nth,
-        kind,
-        fault.slot,
-        times.get(fault.block_time),
-        fault.index,
-        fault.position,
-        fault.platform,
-        fault.reason,
-        fault.payload,
-        batch_no,
-    )
-
-
 def _late_holes(batch: Batch, attempt: Attempt) -> Iterator[Hole]:
     """Yield a hole for each slot that was final when something new was told of it."""
-    slots = {fact.slot for fact in attempt.written.new} & batch.late if batch.late else ()
+    slots = (attempt.new_slots | {fact.slot for fact in attempt.written.new}) & batch.late if batch.late else ()
     for slot in sorted(slots):
         yield Hole(first_slot=slot, last_slot=slot, reason=TOLD_AFTER_FINAL)
 
 
-def _written(attempt: Attempt) -> Written:
+def _written(attempt: Attempt, *, has_row: bool) -> Written:
     """Say what became of each fact."""
-    found = attempt.sorted
-    written = Written(attempt.batch_no if found.facts else None)
+    found, settlement = attempt.sorted, attempt.settlement
+    written = Written(attempt.batch_no if has_row else None, voided=settlement.voided, revived=settlement.revived)
     for at, (given, fact, outcome) in enumerate(zip(found.given, found.facts, found.outcomes, strict=True)):
         match outcome:
             case Outcome.NEW:

@@ -14,8 +14,8 @@ from monitor.pipeline.feeds import Feeds
 from monitor.pipeline.ledger import Ledger
 from monitor.pipeline.pending import Pending
 from monitor.pipeline.pools import PoolMap
-from monitor.sources.notices import BlockSeen, FeedUp, FetchGaveUp, HoleFilled, SlotSeen
-from monitor.store.batch import Filled, Hole, Progress
+from monitor.sources.notices import BlockSeen, FeedUp, FetchGaveUp, HoleFilled, HolePart, SlotSeen
+from monitor.store.batch import Filled, FilledPart, Hole, Progress
 
 FILLED = Filled(by="history", hole_id=1)
 
@@ -99,3 +99,14 @@ def test_progress_is_what_a_feed_claims(decoding: Decoding) -> None:
     assert decoding.take(SlotSeen(60, 59, 30, "logs", complete_through=9)) == []
     assert decoding.take(SlotSeen(61, 60, 31, "logs", complete_through=29)) == [Progress(feed="logs", slot=29)]
     assert decoding.take(SlotSeen(62, 61, 32, "logs")) == [Progress(feed="logs", slot=32)]
+
+
+def test_a_part_is_filled_once_nothing_of_it_waits(decoding: Decoding) -> None:
+    """A daemon that is cut off goes on behind a part: what still waits for a pool would be lost."""
+    wait(decoding, "a", 10)
+    assert decoding.take(HolePart(1, 12)) == []
+    assert decoding.take(HolePart(2, 9)) == [FilledPart(hole_id=2, through=9)]
+    assert decoding.take(FetchGaveUp("a", 10, "why", "fetch")) == [
+        hole("a", 10, "why"),
+        FilledPart(hole_id=1, through=12),
+    ]

@@ -225,10 +225,10 @@ async def test_other_events_change_only_what_they_name(store: Store, sql: asyncp
     nothing = other(event="Nothing")
     facts = [
         launch(),
-        other(mint=MINT, creator="New", slot=SLOT + 2),
-        other(mint=MINT, supply=(1 << 64) - 1, slot=SLOT + 3),
-        other(mint=MINT, pool=CURVE, mark_base=5, mark_quote=6, slot=SLOT + 3),
-        other(pool=CURVE, virtual_quote=-7, slot=SLOT + 3),
+        other(mint=MINT, creator="New", slot=SLOT + 2, signature="2"),
+        other(mint=MINT, supply=(1 << 64) - 1, slot=SLOT + 3, signature="3"),
+        other(mint=MINT, pool=CURVE, mark_base=5, mark_quote=6, slot=SLOT + 3, signature="4"),
+        other(pool=CURVE, virtual_quote=-7, slot=SLOT + 3, signature="5"),
         nothing,
     ]
     written = await store.write(Batch(facts))
@@ -322,11 +322,12 @@ async def test_names_with_nul_are_stored_with_its_picture(store: Store, sql: asy
 
 
 async def test_surplus_bytes_are_kept(store: Store, sql: asyncpg.Connection) -> None:
-    """A trade has them in its row, other facts in `tails`."""
-    record = Record(None, (), b"\x01\x02")
+    """A trade has them in its row, and all facts in `tails`, with the whole event."""
+    record = Record(None, (), b"\x01\x02", b"whole\x01\x02")
     await store.write(Batch([launch(record=record), trade(record=record), trade(signature="t")]))
     assert await sql.fetch("SELECT tail FROM transactions ORDER BY tail") == [(b"\x01\x02",), (None,)]
-    assert await sql.fetch("SELECT fact, tail FROM tails") == [("launch", b"\x01\x02")]
+    rows = [(kind, b"\x01\x02", b"whole\x01\x02") for kind in ("launch", "trade")]
+    assert await sql.fetch("SELECT fact, tail, payload FROM tails ORDER BY fact") == rows
 
 
 async def test_everything_of_a_batch_is_in_one_transaction(
