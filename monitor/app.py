@@ -105,6 +105,8 @@ class Daemon:
             self.history.committed([filled.hole_id for filled in batch.filled if filled.hole_id is not None])
         if batch.done is not None:
             self.inlet.released(batch.done.seq)
+        if batch.comparing_through is not None and self.finality is not None:
+            self.finality.stored(batch.comparing_through)
         if batch.progress and self.finality is not None:
             self.finality.committed(max(progress.slot for progress in batch.progress))
 
@@ -247,12 +249,19 @@ async def _assemble(
         feeds=feed_names(config),
         journal_id=None if journal is None else journal.id,
     )
+    finality = None if commitment == "finalized" else Finality(nodes.rpc, store)
     daemon = Daemon(
         config, store, nodes, journal, up, pipeline,
         inlet=Inlet(pipeline.wire, journal, up),
         fetcher=fetcher,
-        history=History(nodes.archive, registry.followed, store, commitment=commitment),
-        finality=None if commitment == "finalized" else Finality(nodes.rpc, store),
+        history=History(
+            nodes.archive,
+            registry.followed,
+            store,
+            commitment=commitment,
+            final_slot=None if finality is None else finality.final_slot,
+        ),
+        finality=finality,
         redecoding=Redecoding(
             store, lambda seen: pipeline.decoding.registry.decode_payload(seen, pipeline.decoding.pools)
         ),

@@ -56,7 +56,7 @@ class TxNotice(msgspec.Struct, frozen=True, gc=False):
     is different from (): a transaction in which no followed program ran. `index` is the place in the block, `arrival`
     (where that is not known) the place among the notices of its slot as they arrived, from 1. `program` is set where a
     subscription of one program told it: then only what that program says counts, for the order of such a subscription
-    holds for its program alone.
+    holds for its program alone. `final`: it was read from the finalized chain.
     """
 
     signature: str
@@ -70,6 +70,7 @@ class TxNotice(msgspec.Struct, frozen=True, gc=False):
     feed: str = ""
     arrival: int | None = None
     program: str | None = None
+    final: bool = False
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):

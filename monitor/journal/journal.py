@@ -27,6 +27,7 @@ from monitor.journal.disk import DiskReader
 from monitor.journal.folder import lock, read_header, recover
 from monitor.journal.segment import NO_MARK, Chunk, Gap
 from monitor.journal.tape import Tape, broken
+from monitor.metrics import SECONDS, Histogram
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +53,8 @@ class Journal:
     One folder, one process, one event loop.
 
     `newest_seq` is the last number given, `released_seq` the highest that was released, `stored_bytes` what stands on
-    disk, `gaps` the numbers that reading found lost since the start. `full_because` says why nothing more fits.
+    disk, `gaps` the numbers that reading found lost since the start. `full_because` says why nothing more fits. `sync_seconds`
+    counts how long forcing to disk took.
     """
 
     def __init__(self, folder: Path, limits: JournalLimits, snapshot: Callable[[], bytes], lock_handle: int) -> None:
@@ -65,6 +67,7 @@ class Journal:
         self.stored_bytes = 0
         self.gaps: list[Gap] = []
         self.full_because: str | None = None
+        self.sync_seconds = Histogram(SECONDS)
         self._folder = folder
         self._limits = limits
         self._snapshot = snapshot
@@ -321,7 +324,10 @@ class Journal:
     async def _sync_once(self) -> None:
         written_seq = self._written_seq
         if written_seq > self._synced_seq:
+            loop = asyncio.get_running_loop()
+            began = loop.time()
             await self._in_thread(self._tape.sync)
+            self.sync_seconds.observe(loop.time() - began)
             self._synced_seq = max(self._synced_seq, written_seq)
 
     async def _in_thread(self, call: Callable[..., T], *arguments: object) -> T:

@@ -30,6 +30,7 @@ from monitor.sources.notices import (
     FeedDown,
     FeedUp,
     FetchGaveUp,
+    FinalBegins,
     FinalSeen,
     FrameLost,
     HoleFilled,
@@ -41,7 +42,7 @@ from monitor.sources.notices import (
     SlotSeen,
     SlotSettled,
 )
-from monitor.store.batch import Done, Filled, FilledPart, Final, Hole, Late, Progress, Resolved, Settled
+from monitor.store.batch import Comparing, Done, Filled, FilledPart, Final, Hole, Late, Progress, Resolved, Settled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
     from monitor.pipeline.protocols import ChainWatcher, Fetcher
     from monitor.sources.notices import Control, Notice
 
-Durable: TypeAlias = Fact | Progress | Hole | Filled | FilledPart | Settled | Resolved | Final | Done | Late
+Durable: TypeAlias = Fact | Progress | Hole | Filled | FilledPart | Settled | Resolved | Final | Done | Late | Comparing
 # Ready items do not suspend the stage: after so many, others get their turn.
 _FAIR = 64
 
@@ -139,9 +140,9 @@ class Decoding:
                 part = FilledPart(hole_id=hole_id, through=through)
                 self._filling.append(_Filling(part, None, self._waiting_in(0, through)))
                 return []
-            case FinalSeen(through=through):
+            case FinalBegins(through=through):
                 self.final_through = max(self.final_through, through)
-                return [Final(through=through)]
+                return [Comparing(through=through)]
             case PayloadSeen():
                 return self._again(notice)
             case _:
@@ -242,7 +243,7 @@ class Decoding:
         ledger.took(notice, "decoded" if relevant else "irrelevant")
         if relevant:
             self.leads.told(notice.feed, notice.signature, notice.slot, time.monotonic(), self.feeds.up_feeds)
-        is_late = bool(facts) and notice.slot <= self.final_through and notice.feed != HISTORY
+        is_late = bool(facts) and notice.slot <= self.final_through and not notice.final
         return [Late(slot=notice.slot), *self._tell(facts)] if is_late else self._tell(facts)
 
     def _satisfied(self, notice: TxNotice) -> None:
@@ -304,6 +305,8 @@ def _some(item: Progress | Done | None) -> list[Durable]:
 def _passed_on(notice: Control) -> list[Durable]:
     """Return what a notice puts into the durable branch that changes nothing here."""
     match notice:
+        case FinalSeen(through=through):
+            return [Final(through=through)]
         case SlotSettled(slot=slot, signatures=signatures):
             return [Settled(slot=slot, signatures=signatures)]
         case SlotDoubted(slot=slot, reason=reason):

@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from decoders.core.types import Fact
 from monitor.errors import Closed, StoreUnavailable
-from monitor.store.batch import Batch, Done, Filled, FilledPart, Final, Hole, Late, Progress, Resolved, Settled
+from monitor.store.batch import (
+    Batch,
+    Comparing,
+    Done,
+    Filled,
+    FilledPart,
+    Final,
+    Hole,
+    Late,
+    Progress,
+    Resolved,
+    Settled,
+)
 from monitor.tasks import retry
 
 if TYPE_CHECKING:
@@ -98,6 +110,7 @@ def _batch(facts: list[Fact], items: Sequence[Durable], late: frozenset[int]) ->
         final=max(_of(Final, items), key=lambda final: final.through, default=None),
         done=max(_of(Done, items), key=lambda done: done.seq, default=None),
         late=late,
+        comparing_through=max((item.through for item in _of(Comparing, items)), default=None),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -17,6 +18,8 @@ from monitor.sources.chain import Link
 from monitor.sources.notices import HISTORY
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from decoders.core.types import TxNotice
     from monitor.sources.clients import Rpc
 
@@ -57,7 +60,10 @@ class Blocks:
         *,
         most_failures: int,
         at_once: int = 4,
+        final_slot: Callable[[], int] | None = None,
     ) -> None:
+        """`final_slot` tells up to which slot the chain is final: what lies there is read from the finalized one."""
+        self._final_slot = final_slot
         self.node = Node(client, at_once=at_once, most_failures=most_failures)
         self._programs = programs
         self.commitment: rpc.Commitment = commitment
@@ -80,9 +86,15 @@ class Blocks:
     async def block(self, slot: int) -> Block | RequestFailed | TransactionError | Ending:
         """Return a block, or why there is none: an error that is raised would end its siblings."""
         try:
-            return block_of(await self.node.ask(rpc.get_block(slot, self.commitment)), slot, self._programs)
+            commitment = self._commitment_at(slot)
+            block = block_of(await self.node.ask(rpc.get_block(slot, commitment)), slot, self._programs)
+            return _final(block) if commitment == "finalized" else block
         except (RequestFailed, TransactionError, SourceLost, SourceRefused) as error:
             return error
+
+    def _commitment_at(self, slot: int) -> rpc.Commitment:
+        is_final = self._final_slot is not None and slot <= self._final_slot()
+        return "finalized" if is_final else self.commitment
 
     async def header(self, slot: int) -> Link:
         """Return what a block says of its parent. Raises as `Node.ask`, and TransactionError."""
@@ -158,6 +170,11 @@ class Node:
         if self.failures >= self._most_failures:
             self._away = SourceLost(str(error), retry_after_s=error.retry_after_s, kind="history")
             raise self._away from error
+
+
+def _final(block: Block) -> Block:
+    notices = tuple(msgspec.structs.replace(notice, final=True) for notice in block.notices)
+    return dataclasses.replace(block, notices=notices)
 
 
 def block_of(result: msgspec.Raw | bytes, slot: int, programs: frozenset[str]) -> Block:

@@ -16,7 +16,8 @@ from monitor.sources import rpc
 from monitor.sources.backoff import Backoff
 from monitor.sources.blocks import header_of
 from monitor.sources.chain import Link
-from monitor.sources.notices import FinalSeen, SlotDoubted
+from monitor.sources.notices import FinalBegins, FinalSeen, SlotDoubted
+from monitor.sources.slots import FINALITY_SLOTS
 from monitor.sources.tally import FinalityTally
 from monitor.sources.verdicts import Heard, Status, Verdict, by_block, by_slot, by_statuses
 from monitor.tasks import retry
@@ -99,7 +100,8 @@ class Finality:
     """
     Compares rows with the finalized chain for as long as it runs, once each.
 
-    `SlotDoubted` goes into the outlet for each slot that is not as stored, then `FinalSeen`. What a node does not tell
+    `FinalBegins` goes into the outlet, then, once that is `stored`, `SlotDoubted` for each slot that is not as stored,
+    and `FinalSeen`. What a node does not tell
     delays both. `tally` counts.
     """
 
@@ -113,12 +115,23 @@ class Finality:
         self._through = -1
         self._committed = self._root = -1
         self._root_at = float("-inf")
+        self._stored = -1
+        self._all_stored = asyncio.Event()
         self._wake = asyncio.Event()
 
     def committed(self, frontier_slot: int) -> None:
         """Take note that everything up to and including a slot is committed, or is in a hole."""
         self._committed = max(self._committed, frontier_slot)
         self._wake.set()
+
+    def stored(self, through_slot: int) -> None:
+        """Take note that whatever stood before the `FinalBegins` of a slot is committed."""
+        self._stored = max(self._stored, through_slot)
+        self._all_stored.set()
+
+    def final_slot(self) -> int:
+        """Return a slot up to which the chain is final for certain; -1: not known."""
+        return max(-1, self._root - FINALITY_SLOTS)
 
     def root(self, slot: int) -> None:
         """Take note that a slot is final."""
@@ -174,6 +187,8 @@ class Finality:
         """Compare everything up to and including a slot that is final, and committed."""
         if through_slot <= self._through:
             return
+        await out.put(FinalBegins(through_slot))
+        await self._until_stored(through_slot)
         chain = await self._chain()
         while self._through < through_slot:
             pairs = await self._page(through_slot)
@@ -186,6 +201,12 @@ class Finality:
             self.tally.doubted += len(doubted)
             await out.put(FinalSeen(self._through))
         self._heard.forget(self._through)
+
+    async def _until_stored(self, through_slot: int) -> None:
+        """Wait until all that was told before is committed: what is still under way would not be compared."""
+        while self._stored < through_slot:
+            self._all_stored.clear()
+            await self._all_stored.wait()
 
     async def _page(self, through_slot: int) -> Sequence[Pair]:
         after, rows = self._through, self._rules.page_rows

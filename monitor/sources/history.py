@@ -19,7 +19,7 @@ from monitor.sources.tally import HistoryTally
 from monitor.tasks import retry
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from decoders.core.types import TxNotice
     from monitor.sources.clients import Rpc
@@ -90,7 +90,9 @@ class History:
         *,
         commitment: Commitment = "confirmed",
         rules: HistoryRules | None = None,
+        final_slot: Callable[[], int] | None = None,
     ) -> None:
+        """`final_slot` tells up to which slot the chain is final: what lies there is read from the finalized one."""
         self.name = HISTORY
         self.tally = HistoryTally()
         self._holes = holes
@@ -98,7 +100,9 @@ class History:
         # Half of what the client may do at once: the other half serves what the live feed lacks.
         at_once = max(1, client.limits.concurrency // 2)
         most_failures = self._rules.most_failures
-        self._blocks = Blocks(client, programs, commitment, at_once=at_once, most_failures=most_failures)
+        self._blocks = Blocks(
+            client, programs, commitment, at_once=at_once, most_failures=most_failures, final_slot=final_slot
+        )
         self._filling = Filling(self._rules, self.tally)
         self._works: dict[int, Work] = {}
         self._had_turn: set[int] = set()

@@ -125,6 +125,16 @@ class SlotDoubted(msgspec.Struct, frozen=True, tag=True):
     reason: str
 
 
+class FinalBegins(msgspec.Struct, frozen=True, tag=True):
+    """
+    What is stored up to and including slot `through` is about to be compared with the finalized chain.
+
+    Whatever stands before this is compared; what comes after it and is of such a slot is late, and a case by itself.
+    """
+
+    through: int
+
+
 class FinalSeen(msgspec.Struct, frozen=True, tag=True):
     """Everything stored up to and including slot `through` was compared with the finalized chain, or is doubted."""
 
@@ -174,6 +184,7 @@ Control: TypeAlias = (
     | HolePart
     | SlotSettled
     | SlotDoubted
+    | FinalBegins
     | FinalSeen
     | PayloadSeen
     | Restarted

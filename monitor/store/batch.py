@@ -88,6 +88,12 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     tail_id: int | None = None
 
 
+class Comparing(msgspec.Struct, frozen=True, kw_only=True):
+    """What is stored up to and including slot `through` is about to be compared with the finalized chain."""
+
+    through: int
+
+
 class Late(msgspec.Struct, frozen=True, kw_only=True):
     """A feed told facts of `slot` after that slot was final."""
 
@@ -100,6 +106,8 @@ class Batch:
     Facts in the order of their arrival, and what their commit makes true. Repeat it with the same `batch_id`.
 
     `late` are slots of facts that a feed told after these slots were final: one that is new is a hole, to be checked.
+    After a commit with `comparing_through` all that is not late up to that slot is stored; the database has no part in
+    this.
     """
 
     facts: Sequence[Fact] = ()
@@ -110,6 +118,7 @@ class Batch:
     settled: Sequence[Settled] = ()
     resolved: Sequence[Resolved] = ()
     final: Final | None = None
+    comparing_through: int | None = None
     done: Done | None = None
     late: frozenset[int] = frozenset()
     batch_id: uuid.UUID = field(default_factory=uuid.uuid4)

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
 
-from monitor.sources.notices import BlockSeen
+from monitor.sources.notices import BlockSeen, FinalBegins
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from monitor.sources.finality import Finality
+    from monitor.sources.notices import Notice, Outlet
 
 ROOT = 100
 
@@ -63,3 +66,18 @@ def forks(draw: st.DrawFn, most: int = 25) -> Forks:
         fresh = draw(st.sets(st.integers(1, 12), max_size=4)) - landed
         made.append(Made(parent.slot + draw(st.integers(1, 3)), f"b{number}", parent, frozenset(fresh)))
     return Forks(made[1:], draw(st.sampled_from(made[1:])))
+
+
+class Storing:
+    """An outlet before a database that commits at once: what stands before a `FinalBegins` is stored by then."""
+
+    def __init__(self, finality: Finality, out: Outlet) -> None:
+        self._finality = finality
+        self._out = out
+
+    async def put(self, notice: Notice) -> None:
+        """Take a notice."""
+        if isinstance(notice, FinalBegins):
+            self._finality.stored(notice.through)
+        else:
+            await self._out.put(notice)

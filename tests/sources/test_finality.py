@@ -14,9 +14,9 @@ from monitor.errors import StoreUnavailable
 from monitor.sources.client import ClientLimits, RpcClient
 from monitor.sources.endpoint import Endpoint
 from monitor.sources.finality import Finality, FinalityRules
-from monitor.sources.notices import BlockSeen, FinalSeen, SlotDoubted
+from monitor.sources.notices import BlockSeen, FinalBegins, FinalSeen, SlotDoubted
 from tests.sources import said
-from tests.sources.forks import forks
+from tests.sources.forks import Storing, forks
 from tests.sources.http_node import Reply, http_node
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ async def comparing(
     out: Channel[Notice] = Channel(1_000, "out")
     async with http_node() as node, RpcClient(Endpoint(node.url), ClientLimits(rate_per_s=10_000)) as client:
         finality = Finality(client, rows, rules=rules)
-        task = asyncio.create_task(finality.run(out))
+        task = asyncio.create_task(finality.run(Storing(finality, out)))
         try:
             yield Comparing(finality, node, Final(node, blocks, root), rows, out)
         finally:
@@ -130,6 +130,25 @@ async def comparing(
             async with asyncio.timeout(5):
                 await asyncio.wait([task])
         assert task.cancelled(), task
+
+
+async def test_what_is_under_way_is_stored_before_rows_are_read() -> None:
+    """A row that is committed behind the reading would never be compared: it is announced, and waited for."""
+    rows = Rows({(100, "s100")}, final_through=99)
+    out: Channel[Notice] = Channel(10, "out")
+    async with http_node() as node, RpcClient(Endpoint(node.url), ClientLimits(rate_per_s=10_000)) as client:
+        finality = Finality(client, rows, rules=RULES)
+        Final(node, {slot: [f"s{slot}"] for slot in (100, 101)}, 101)
+        task = asyncio.create_task(finality.run(out))
+        finality.committed(101)
+        async with asyncio.timeout(5):
+            assert await out.get() == FinalBegins(101)
+            rows.pairs.add((101, "vanished"))  # on its way when it was announced
+            finality.stored(101)
+            told = [await out.get(), await out.get()]
+        task.cancel()
+        await asyncio.wait({task})
+    assert told == [SlotDoubted(101, "not_final"), FinalSeen(101)]
 
 
 async def test_rows_are_compared_up_to_progress_and_root() -> None:

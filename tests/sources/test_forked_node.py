@@ -23,6 +23,7 @@ from simulator.data import read_idl
 from simulator.faults.schedule import Fault
 from simulator.run import Simulator
 from tests.simulator.client import client, rpc
+from tests.sources.forks import Storing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -148,7 +149,7 @@ async def settle(node: Simulator, stored: Stored, heard: list[Any], root: int) -
             names = (block["blockhash"], block["previousBlockhash"])
             finality.heard(BlockSeen(value["slot"], block["parentSlot"], *names, None, "blocks"))
         finality.committed(root)
-        tasks = [asyncio.create_task(finality.run(out)), asyncio.create_task(history.run(out))]
+        tasks = [asyncio.create_task(finality.run(Storing(finality, out))), asyncio.create_task(history.run(out))]
         async with asyncio.timeout(20):
             while stored.through < root or stored.holes:
                 notice = await out.get()
