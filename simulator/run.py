@@ -81,6 +81,10 @@ class Simulator:
         """Begin a fault now, whatever its slot; what concerns the chain begins with the next slot that can have it."""
         self._striker.add(fault)
 
+    def misbehave(self, schedule: Schedule) -> None:
+        """Carry out this schedule from the next slot on, in place of the one before."""
+        self._striker.follow(schedule)
+
     async def calm(self) -> None:
         """End every fault and the schedule: ports open, held back notifications sent; layouts stay changed."""
         await self._striker.calm()

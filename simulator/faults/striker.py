@@ -38,6 +38,10 @@ class Striker:
         if not self._begin(fault):
             self._waiting.append(fault)
 
+    def follow(self, schedule: Schedule) -> None:
+        """Carry out another schedule instead, whose slots count from the next one."""
+        self._schedule, self._began_slot = schedule, None
+
     def step(self) -> None:
         """Begin what is due with the next slot."""
         if self._began_slot is None:

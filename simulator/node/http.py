@@ -43,10 +43,15 @@ class HttpServer:
         self._server = await asyncio.start_server(self._serve, host, port, limit=_MAX_HEAD_BYTES)
         self.port = self._server.sockets[0].getsockname()[1]
 
-    async def stop(self) -> None:
-        """Close the port and all connections."""
+    def refuse(self) -> None:
+        """Close the port; connections that stand go on."""
         if self._server is not None:
             self._server.close()
+
+    async def stop(self) -> None:
+        """Close the port and all connections."""
+        self.refuse()
+        if self._server is not None:
             self.drop_all()
             await self._server.wait_closed()
             self._server = None

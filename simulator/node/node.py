@@ -66,6 +66,7 @@ class Node:
 
     async def stop(self) -> None:
         """Close both ports."""
+        self.http.refuse()
         await self.pubsub.stop()
         await self.http.stop()
 
@@ -120,20 +121,25 @@ class Node:
             return
         for number, tx in enumerate(block.transactions):
             mentions = tx.mentions()
+            results: dict[str, bytes] = {}
             for connection, found in wanted:
                 if found.wanted is not None and found.wanted.takes(tx, mentions):
-                    await self._send(connection, found, transaction_result(tx, block, self._renderer, found.config))
+                    asked = str(found.config)
+                    if asked not in results:
+                        results[asked] = transaction_result(tx, block, self._renderer, found.config)
+                    await self._send(connection, found, results[asked])
             if number % _BREATH == 0:
                 await asyncio.sleep(0)
 
     async def _publish_block(self, block: Block, commitment: Commitment) -> None:
+        results: dict[tuple[bytes | None, str], bytes | None] = {}
         for connection, found in self.pubsub.wanted("block", lambda found: found.commitment == commitment):
-            result = self._block_result(block, found)
+            asked = (found.mentions, str(found.config))
+            if asked not in results:
+                results[asked] = block_result(block, self._renderer, found)
+            result = results[asked]
             if result is not None:
                 await self._send(connection, found, result)
-
-    def _block_result(self, block: Block, wanted: Subscription) -> bytes | None:
-        return block_result(block, self._renderer, wanted)
 
     async def _send(self, connection: Connection, found: Subscription, result: bytes) -> None:
         if self._lossless:

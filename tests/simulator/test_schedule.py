@@ -71,6 +71,20 @@ async def test_a_schedule_begins_with_the_first_slot() -> None:
     assert node.chain.vanished[0].slots[0] == rules.first_slot + 20
 
 
+async def test_a_schedule_can_come_later() -> None:
+    """Slots of a schedule that is given later count from the next one; calming ends it."""
+    async with Simulator(seed=3, rules=Rules(skipped_share=0)) as node:
+        await node.run_for(transactions=500)
+        node.misbehave(Schedule([Fault("skip_slots", slot=2), Fault("skip_slots", slot=6)]))
+        last = node.chain.slot
+        for _ in range(5):
+            await node._slot(1)
+        await node.calm()
+        for _ in range(5):
+            await node._slot(1)
+        assert [slot - last for slot in node.chain.blocks if slot > last] == [1, 2, 4, 5, 6, 7, 8, 9, 10]
+
+
 async def test_a_node_is_behind() -> None:
     """A node that is behind tells nothing and answers as of then; afterwards it tells everything, in order."""
     async with Simulator(seed=3, rules=Rules(finalized_lag=8, skipped_share=0)) as node, client(node) as one:
