@@ -38,7 +38,13 @@ BASE = {
     f"monitor.{name}"
     for name in ("errors", "channel", "tasks", "config", "log", "metrics", "data", "present", "sdnotify")
 }
-APP = {f"monitor.{name}" for name in ("app", "audit", "health", "node", "servers", "serving", "stages", "standby", "start")}
+APP = {
+    f"monitor.{name}"
+    for name in (
+        *("app", "audit", "daemon", "gauges", "health", "node", "programs", "servers", "serving", "stages", "standby"),
+        "start",
+    )
+}
 FRONT = {f"monitor.{name}" for name in ("cli", "__main__", "install")}
 
 

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from monitor import app, audit
+from monitor import audit
 from monitor.audit import Audited, Auditor
 from monitor.cli import stores, tables
 from monitor.cli.loop import until_stopped
@@ -20,6 +20,7 @@ from monitor.node import nodes_of
 from monitor.pipeline import spans
 from monitor.pipeline.compare import Difference
 from monitor.pipeline.spans import Span
+from monitor.programs import registry_of
 
 _DIFFERS, _NOT_DONE, _STOPPED = 1, 2, 130
 _MOST_SHOWN = 50
@@ -68,7 +69,7 @@ def audit_slots(
 
 
 async def _audit(config: Config, wanted: Span, count: int, seed: int, *, repair: bool) -> Audited:
-    registry = app.registry_of(config)
+    registry = registry_of(config)
     async with nodes_of(config, registry.followed) as nodes, stores.opened_or_started(config) as store:
         auditor = Auditor(store, nodes.archive, registry, everything=config.pumpswap.pools == "all")
         claimed = await auditor.claimed(wanted)

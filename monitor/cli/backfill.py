@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Sequence
-from typing import Annotated, NamedTuple
+from collections.abc import Coroutine, Iterator, Sequence
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from rich.console import Console
@@ -20,7 +20,7 @@ from rich.progress import (
 from rich.text import Text
 
 from decoders.core.registry import Registry
-from monitor import app, audit, serving
+from monitor import serving
 from monitor.cli import stores
 from monitor.cli.loop import finish
 from monitor.cli.options import ConfigFile, NodeAddress, read_config
@@ -30,6 +30,7 @@ from monitor.errors import ConfigError, RequestFailed, UsageError
 from monitor.node import nodes_of
 from monitor.pipeline import spans
 from monitor.pipeline.spans import Span
+from monitor.programs import registry_of
 from monitor.serving import BACKFILL, MOST_HOLES
 from monitor.sources import rpc
 from monitor.sources.clients import Rpc
@@ -39,6 +40,9 @@ from monitor.store.asked import HoleRow
 from monitor.store.store import Store
 
 _LEFT, _STOPPED = 1, 130
+_GONE = 2
+"""Of what is waited for beside a daemon: its end."""
+_LOOK_S = 1.0
 
 
 class Asked(NamedTuple):
@@ -79,7 +83,7 @@ def backfill(
 
 
 async def _backfill(config: Config, asked: Asked, patience_s: float) -> int:
-    registry = app.registry_of(config)
+    registry = registry_of(config)
     async with nodes_of(config, registry.followed) as nodes:
         wanted = await span_of(asked, nodes.archive, config.node.commitment)
     with stop_on_signals() as stop:
@@ -101,7 +105,7 @@ async def span_of(asked: Asked, client: Rpc, commitment: rpc.Commitment) -> Span
     """
     if (asked.from_slot is None) == (asked.since is None):
         raise UsageError("where to begin is not clear", mend="give --from-slot or --since, and not both")
-    head = await audit.newest_slot(client, commitment)
+    head = await serving.newest_slot(client, commitment)
     first = asked.from_slot if asked.from_slot is not None else await _ago(client, asked.since or "", commitment)
     span = Span(first, head if asked.to_slot is None else asked.to_slot)
     if span.first > span.last:
@@ -130,7 +134,7 @@ async def _ago(client: Rpc, since: str, commitment: rpc.Commitment) -> int:
 async def _oldest(client: Rpc) -> int:
     """Return the oldest slot of the node; 0 where it does not tell: then the holes will say what cannot be had."""
     try:
-        return await audit.first_available_slot(client)
+        return await serving.first_available_slot(client)
     except RequestFailed:
         return 0
 
@@ -146,33 +150,40 @@ async def _filed(store: Store, wanted: Span) -> list[int]:
 
 
 async def _filled(
-    config: Config,
-    registry: Registry,
-    store: Store,
-    ids: Sequence[int],
-    show: "Show",
-    stop: asyncio.Event,
+    config: Config, registry: Registry, store: Store, ids: Sequence[int], show: "Show", stop: asyncio.Event,
     patience_s: float,
-) -> None:
+) -> None:  # fmt: skip
     """Have the holes filled: by the daemon as long as there is one, by ourselves when there is none."""
-    looking = asyncio.create_task(stop.wait())
-    try:
-        if await store.try_lock():
-            show.by = "this command"
-            await serving.serve_holes(
-                config, registry, serving.Only(store, ids),
-                lambda _: serving.until_filled(store, ids, show, patience_s=patience_s), stop,
-            )  # fmt: skip
+
+    async def fill(_: object = None) -> None:
+        await serving.until_filled(store, ids, show, patience_s=patience_s)
+
+    while not await store.try_lock():
+        show.by = "the daemon"
+        if await _first(fill(), stop.wait(), _gone(store)) != _GONE:
             return
-        watching = asyncio.create_task(serving.until_filled(store, ids, show, patience_s=patience_s))
-        await asyncio.wait({watching, looking}, return_when=asyncio.FIRST_COMPLETED)
-        if not watching.done():
-            watching.cancel()
-            await asyncio.wait({watching})
-        else:
-            await watching
+    show.by = "this command"
+    await serving.serve_holes(config, registry, serving.Only(store, ids), fill, stop)
+
+
+async def _gone(store: Store) -> None:
+    """Return when nobody writes to the database any more."""
+    while await store.writer_pid() is not None:  # noqa: ASYNC110 - the writer is another process
+        await asyncio.sleep(_LOOK_S)
+
+
+async def _first(*works: Coroutine[Any, Any, object]) -> int:
+    """Do several things at once until one is done, and return which."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+        return next(at for at, task in enumerate(tasks) if task.done())
     finally:
-        looking.cancel()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
 
 class Show:

@@ -20,6 +20,7 @@ from monitor.config import Config, redact_url, state_dir
 from monitor.errors import BadInput, UsageError
 from monitor.node import addresses
 from monitor.pipeline.ledger import Ledger
+from monitor.programs import registry_of
 from monitor.sources.endpoint import Endpoint
 from monitor.sources.jobs import Job
 from monitor.sources.recorder import Recorder
@@ -89,7 +90,7 @@ def record(
     settings = read_config(config, endpoint=endpoint)
     if out.exists() and not force:
         raise UsageError(f"{out} exists", mend="name another file, or give --force")
-    registry = app.registry_of(settings)
+    registry = registry_of(settings)
     ws_url, http_url = addresses(settings)
     try:
         recorder = Recorder(

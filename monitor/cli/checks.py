@@ -5,14 +5,14 @@ from typing import Annotated
 
 import typer
 
-from monitor import app
 from monitor.cli import announced, servers
 from monitor.cli.loop import finish
 from monitor.cli.options import ConfigFile, NodeAddress, read_config
 from monitor.cli.say import explain, tell
-from monitor.config import Config, example_toml
+from monitor.config import Config, FeedKind, example_toml
 from monitor.errors import MonitorError, exit_code
-from monitor.node import addresses, rpc_client
+from monitor.node import addresses, feed_names, nodes_of
+from monitor.programs import registry_of
 from monitor.sources import rpc
 from monitor.sources.endpoint import Endpoint
 from monitor.sources.session import Limits, open_session
@@ -40,7 +40,7 @@ def check_config(
     settings = read_config(config, endpoint=endpoint)
     tell(settings.show().rstrip())
     tell("")
-    for pad in app.registry_of(settings).programs.values():
+    for pad in registry_of(settings).programs.values():
         tell(f"ok: {pad.name} follows {pad.program}, {len(pad.events)} events")
     if connect:
         code = finish(_connect(settings))
@@ -52,7 +52,7 @@ async def _connect(config: Config) -> int:
     """Ask everybody, and return the exit code of the gravest trouble (0: none)."""
     codes = [0]
     for name, check in (
-        ("node, websocket", _websocket),
+        ("node, websocket", _feeds),
         ("node, HTTP", _http),
         ("database", _database),
         ("redis", _redis),
@@ -66,27 +66,45 @@ async def _connect(config: Config) -> int:
     return max(codes)
 
 
-async def _websocket(config: Config) -> str:
+async def _feeds(config: Config) -> str:
+    """Subscribe to each feed as the daemon would, one after the other."""
     if config.node.ws_url is None:
         return "none is set: `run` follows the built-in simulator"
     ws_url, _ = addresses(config)
-    programs = sorted(app.registry_of(config).followed)
-    wanted = {"slots": rpc.slot_subscribe()}
-    if config.node.feed == "blocks":
-        wanted["blocks"] = rpc.block_subscribe(config.node.commitment)
-    else:
-        wanted |= {program: rpc.logs_subscribe(program, config.node.commitment) for program in programs}
-    async with open_session(Endpoint(ws_url), Limits()) as session:
-        await session.subscribe(wanted)
-    return f"{Endpoint(ws_url)} takes {len(wanted)} subscriptions"
+    kinds = [(config.node.feed, ws_url), *((feed.kind, feed.ws_url or ws_url) for feed in config.feeds)]
+    said = []
+    for name, (kind, url) in zip(feed_names(config), kinds, strict=True):
+        wanted = _subscriptions(config, kind)
+        if wanted:
+            async with open_session(Endpoint(url), Limits()) as session:
+                await session.subscribe(wanted)
+        said.append(f"{name}: {Endpoint(url)} takes {len(wanted)} subscriptions" if wanted else f"{name}: by HTTP")
+    return "; ".join(said)
+
+
+def _subscriptions(config: Config, kind: FeedKind) -> dict[str, rpc.Request]:
+    programs, commitment = sorted(registry_of(config).followed), config.node.commitment
+    match kind:
+        case "logs":
+            logs = {program: rpc.logs_subscribe(program, commitment) for program in programs}
+            return {"slots": rpc.slot_subscribe(), **logs}
+        case "blocks":
+            return {"blocks": rpc.block_subscribe(commitment)}
+        case "transactions":
+            return {"slots": rpc.slot_subscribe(), "transactions": rpc.transaction_subscribe(programs, commitment)}
+        case "polled_blocks":
+            return {}
 
 
 async def _http(config: Config) -> str:
+    """Ask everybody who would be asked, each of them."""
     if config.node.http_url is None:
         return "none is set"
-    async with rpc_client(config) as client:
-        answer = await client.call(rpc.get_slot(config.node.commitment))
-    return f"{client.endpoint} is at slot {bytes(answer.result).decode()}"
+    async with nodes_of(config, registry_of(config).followed) as nodes:
+        answers = await nodes.archive.each(rpc.get_slot(config.node.commitment))
+        slots = ", ".join(bytes(answer.result).decode() for answer in answers)
+        endpoints = ", ".join(nodes.archive.tallies)
+    return f"{len(answers)} of {len(nodes.archive.tallies)} answer ({endpoints}): at slot {slots}"
 
 
 async def _database(config: Config) -> str:

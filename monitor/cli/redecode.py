@@ -8,7 +8,7 @@ import msgspec
 import typer
 
 from decoders.core.registry import Registry
-from monitor import app, serving
+from monitor import serving
 from monitor.cli import stores, tables
 from monitor.cli.loop import finish
 from monitor.cli.options import ConfigFile, NodeAddress, read_config
@@ -17,6 +17,7 @@ from monitor.config import Config
 from monitor.errors import StoreUnavailable, UsageError
 from monitor.pipeline.pools import PoolMap
 from monitor.pipeline.redecode import REDECODE, Redecoding
+from monitor.programs import registry_of
 from monitor.sources.notices import Outlet
 from monitor.stages import stop_on_signals
 from monitor.store.store import Store
@@ -50,7 +51,7 @@ def redecode(
     Exit codes: 0 it is done; 1 something could not be stored or fetched yet; 130 Ctrl-C (a request stays filed).
     """
     settings = read_config(config, endpoint=endpoint)
-    registry = app.registry_of(settings)
+    registry = registry_of(settings)
     address = None if program is None else address_of(registry, program)
     result = finish(_redecode(settings, registry, address, dry_run=dry_run, patience_s=patience))
     if result is None:

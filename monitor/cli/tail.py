@@ -9,7 +9,6 @@ import typer
 
 from decoders.core import base58
 from decoders.core.types import Fact
-from monitor.app import registry_of
 from monitor.cli import announced, node, servers
 from monitor.cli.loop import until_stopped
 from monitor.cli.options import ConfigFile, NodeAddress, read_config
@@ -18,6 +17,7 @@ from monitor.cli.screen import JsonLines, Lines, Screen
 from monitor.config import Config
 from monitor.errors import RedisUnavailable, UsageError
 from monitor.present import fact_json
+from monitor.programs import registry_of
 
 _RETRY_S = 2.0
 _ADDRESS_BYTES = 32

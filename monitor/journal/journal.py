@@ -53,8 +53,8 @@ class Journal:
     One folder, one process, one event loop.
 
     `newest_seq` is the last number given, `released_seq` the highest that was released, `stored_bytes` what stands on
-    disk, `gaps` the numbers that reading found lost since the start. `full_because` says why nothing more fits. `sync_seconds`
-    counts how long forcing to disk took.
+    disk, `gaps` the numbers that reading found lost since the start. `full_because` says why nothing more fits.
+    `sync_seconds` counts how long forcing to disk took.
     """
 
     def __init__(self, folder: Path, limits: JournalLimits, snapshot: Callable[[], bytes], lock_handle: int) -> None:
