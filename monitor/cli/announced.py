@@ -13,7 +13,7 @@ from monitor.channel import Channel
 from monitor.cli.say import called
 from monitor.config import redact_url
 from monitor.errors import RedisUnavailable
-from monitor.pipeline.announce import STREAM, trades_channel
+from monitor.pipeline.announce import STREAM, check_options, trades_channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator
@@ -57,6 +57,7 @@ async def connect(url: str) -> redis_client.Redis:
     client = redis_client.from_url(
         url, socket_connect_timeout=_CONNECT_TIMEOUT_S, socket_timeout=None, socket_keepalive=True
     )
+    check_options(client)
     try:
         await client.ping()
     except _ERRORS as error:

@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from decoders.core.types import Trade
-from monitor.errors import Closed, RedisUnavailable
+from monitor.errors import Closed, ConfigError, RedisUnavailable
 from monitor.present import fact_json
 
 if TYPE_CHECKING:
@@ -53,10 +53,31 @@ def trades_channel(mint: str) -> str:
 
 
 def connect(url: str, timeout_s: float) -> Redis:
-    """Return a client of a Redis that is given up after `timeout_s`; close it when done."""
+    """
+    Return a client of a Redis that is given up after `timeout_s`; close it when done.
+
+    Raises:
+        ConfigError: If the address has an option that nobody knows.
+    """
     # No second try: one whose answer was lost would tell everything twice.
     once = Retry(NoBackoff(), 0)
-    return Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=once)
+    client = Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=once)
+    check_options(client)
+    return client
+
+
+def check_options(client: Redis) -> None:
+    """
+    Make sure that a client can connect at all: it looks at the options of its address only then.
+
+    Raises:
+        ConfigError: If there is one that it does not know.
+    """
+    try:
+        client.connection_pool.make_connection()  # type: ignore[no-untyped-call]  # redis-py has no type there
+    except TypeError as error:
+        unknown = str(error).rpartition("argument ")[2]
+        raise ConfigError(f"redis.url has an option that is not known: {unknown}", mend="leave it out") from None
 
 
 class RedisAnnouncer:

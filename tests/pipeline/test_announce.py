@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from decoders.core.types import Trade
 from monitor.channel import Channel
-from monitor.errors import RedisUnavailable
+from monitor.errors import ConfigError, RedisUnavailable
 from monitor.pipeline.announce import (
     STREAM,
     Drops,
@@ -214,3 +214,11 @@ async def test_what_is_left_when_it_is_cancelled_counts_as_dropped() -> None:
     task.cancel()
     await asyncio.wait({task})
     assert drops.count == 700
+
+
+def test_an_option_that_redis_does_not_know_is_refused_at_once() -> None:
+    """It would be found at the first connection, as an error of ours; its value is not told."""
+    with pytest.raises(ConfigError, match="api-key") as caught:
+        connect("redis://localhost/0?api-key=SECRET", 1.0)
+    assert "SECRET" not in str(caught.value)
+    connect("redis://localhost/0?protocol=3&client_name=me", 1.0)
