@@ -7,16 +7,13 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from decoders.core.answers import Slot
 from decoders.core.transaction import TransactionError
 from monitor.errors import RequestFailed, SourceLost, UsageError
 from monitor.pipeline import compare, spans
 from monitor.pipeline.gate import Gate
 from monitor.pipeline.pools import PoolMap
 from monitor.pipeline.spans import Span
-from monitor.serving import BACKFILL, MOST_HOLES
+from monitor.serving import BACKFILL, MOST_HOLES, first_available_slot, newest_slot
 from monitor.sources import rpc
 from monitor.sources.blocks import Block, Blocks
 from monitor.start import durable_slot
@@ -287,31 +284,3 @@ def _is_filled(hole: HoleRow) -> bool:
 def draw(claimed: Sequence[Span], most: int, seed: int | None) -> list[int]:
     """Return up to `most` slots of these, drawn by `seed` (None: anew each time), in order."""
     return spans.draw(claimed, most, Random(seed))  # noqa: S311 - a sample, no secret
-
-
-async def newest_slot(client: Rpc, commitment: rpc.Commitment = "finalized") -> int:
-    """
-    Return the node's newest slot at this commitment.
-
-    Raises:
-        RequestFailed: If it does not tell.
-    """
-    return await _number(client, rpc.get_slot(commitment))
-
-
-async def first_available_slot(client: Rpc) -> int:
-    """
-    Return the oldest slot whose block the node has.
-
-    Raises:
-        RequestFailed: If it does not tell.
-    """
-    return await _number(client, rpc.get_first_available_block())
-
-
-async def _number(client: Rpc, request: rpc.Request) -> int:
-    answer = await client.call(request)
-    try:
-        return msgspec.json.decode(answer.result, type=Slot)
-    except msgspec.MsgspecError as error:
-        raise RequestFailed(f"{request.method} at {client.endpoint}: {error}") from error

@@ -6,7 +6,12 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+import msgspec
+
+from decoders.core.answers import Slot
+from monitor.errors import RequestFailed
 from monitor.node import nodes_of
+from monitor.sources import rpc
 from monitor.sources.fetch import Fetcher
 from monitor.sources.history import History
 from monitor.sources.pending import Rules
@@ -19,6 +24,7 @@ if TYPE_CHECKING:
     from decoders.core.registry import Registry
     from monitor.config import Config
     from monitor.health import Health
+    from monitor.sources.clients import Rpc
     from monitor.sources.notices import Outlet, Source
     from monitor.stages import Pipeline
     from monitor.store.asked import HoleRow, OpenHole
@@ -98,7 +104,8 @@ async def serve_holes(config: Config, registry: Registry, holes: Only, work: Wor
     async with nodes_of(config, registry.followed) as nodes:
         rules, commitment = Rules(give_up_after_s=config.fetch.give_up_after_s), config.node.commitment
         fetcher = Fetcher(nodes.rpc, registry.followed, commitment=commitment, rules=rules)
-        history = History(nodes.archive, registry.followed, holes, commitment=commitment)
+        final_slot = await newest_slot(nodes.rpc)
+        history = History(nodes.archive, registry.followed, holes, commitment=commitment, final_slot=lambda: final_slot)
         pipeline = await _pipeline(config, registry, holes.store, fetcher)
         pipeline.writing.watcher = _Watching(pipeline.health, history)
         await _run(config, pipeline, work, [fetcher, history], stop)
@@ -163,3 +170,31 @@ async def until_filled(
         if not left or (was_tried and loop.time() - moved_at > patience_s):
             return
         await asyncio.sleep(LOOK_S)  # the commits are another process's or another task's
+
+
+async def newest_slot(client: Rpc, commitment: rpc.Commitment = "finalized") -> int:
+    """
+    Return the node's newest slot at this commitment.
+
+    Raises:
+        RequestFailed: If it does not tell.
+    """
+    return await _number(client, rpc.get_slot(commitment))
+
+
+async def first_available_slot(client: Rpc) -> int:
+    """
+    Return the oldest slot whose block the node has.
+
+    Raises:
+        RequestFailed: If it does not tell.
+    """
+    return await _number(client, rpc.get_first_available_block())
+
+
+async def _number(client: Rpc, request: rpc.Request) -> int:
+    answer = await client.call(request)
+    try:
+        return msgspec.json.decode(answer.result, type=Slot)
+    except msgspec.MsgspecError as error:
+        raise RequestFailed(f"{request.method} at {client.endpoint}: {error}") from error

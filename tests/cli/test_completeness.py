@@ -321,3 +321,27 @@ async def test_a_daemon_reads_its_idls_again_and_redecodes_on_request(place: Pla
         assert found["told"] > 100
         assert (found["unreadable"], found["late"]) == (0, 0)
     assert await place.sql.fetchval("SELECT count(*) FROM faults WHERE resolved_at IS NULL") == 0
+
+
+async def test_a_backfill_goes_on_by_itself_when_the_daemon_ends(place: Place) -> None:
+    """It takes over what is left, from where the daemon was."""
+    first, last = await past(place.node, 250)
+    async with place.daemon(FETCH__RATE_PER_S="12"):
+        watching = await place.begin("backfill", "--from-slot", first, "--to-slot", last)
+        await place.until("SELECT count(*) FROM holes WHERE filled_through IS NOT NULL", bool)
+    assert await place.sql.fetchval("SELECT count(*) FROM holes WHERE reason = 'backfill' AND filled_at IS NULL") == 1
+    done = await commands.end(watching)
+    assert (done.code, done.errors) == (0, "")
+    left = await place.sql.fetch("SELECT first_slot, last_slot, signature, reason FROM holes WHERE filled_at IS NULL")
+    assert [tuple(hole) for hole in left] == []
+
+
+async def test_every_feed_is_tried_by_check_config(place: Place, tmp_path: Path) -> None:
+    """Those of `[[feeds]]` as well, each by its own subscriptions."""
+    file = tmp_path / "feeds.toml"
+    kinds = ("blocks", "transactions", "polled_blocks")
+    file.write_text("".join(f'[[feeds]]\nkind = "{kind}"\n' for kind in kinds))
+    checked = await place.call("check-config", "--connect", "--config", file)
+    assert (checked.code, checked.errors) == (0, ""), checked
+    for words in ("logs: ws://", "blocks: ws://", "transactions: ws://", "polled_blocks: by HTTP", "1 of 1 answer"):
+        assert words in checked.out
