@@ -22,6 +22,7 @@ from monitor.sources.history import History
 from monitor.sources.pending import Rules
 from monitor.stages import build
 from monitor.start import beginning, durable_slot
+from monitor.store.batch import Batch, Final
 
 if TYPE_CHECKING:
     import contextlib
@@ -34,12 +35,13 @@ if TYPE_CHECKING:
     from monitor.servers import Servers
     from monitor.sources.notices import BlockSeen, Outlet, Source
     from monitor.stages import Pipeline
-    from monitor.store.batch import Batch, Written
+    from monitor.store.batch import Written
     from monitor.store.store import Store
 
 log = structlog.get_logger(__name__)
 
 _BLOCK_FEEDS = frozenset({"blocks", "polled_blocks"})
+_COMPARED_BACK_SLOTS = 512
 
 
 @dataclass(slots=True)
@@ -109,6 +111,10 @@ class Daemon:
         durable = durable_slot(await store.progress())
         begun = await beginning(parse_start(config.start), durable, self.nodes.rpc, config.node.commitment)
         final_through = await store.final_through()
+        if final_through is None and durable is not None and self.finality is not None:
+            # A database of before rows were compared: what is old was final long ago, and many a node forgot it.
+            final_through = max(durable - _COMPARED_BACK_SLOTS, 0)
+            await store.write(Batch(final=Final(through=final_through)))
         self.pipeline.begin(
             pools=(await store.load_pools(config.store.known_pools)).values(),
             through=begun.through,
@@ -117,7 +123,10 @@ class Daemon:
         )
         if self.finality is not None and durable is not None:
             self.finality.committed(durable)
-        await self.inlet.start(0 if self.journal is None else await store.journal_done(self.journal.id))
+        done_seq = 0 if self.journal is None else await store.journal_done(self.journal.id)
+        if new_chain and self.journal is not None:
+            done_seq = self.journal.newest_seq  # it tells of the chain that is gone
+        await self.inlet.start(done_seq)
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,7 +241,7 @@ class Decoding:
             self._wants(copy, decoded, seq)
             facts += decoded.facts
         ledger.took(notice, "decoded" if relevant else "irrelevant")
-        if relevant:
+        if relevant and self.leads.compares:
             self.leads.told(notice.feed, notice.signature, notice.slot, time.monotonic(), self.feeds.up_feeds)
         is_late = bool(facts) and notice.slot <= self.final_through and not notice.final
         return [Late(slot=notice.slot), *self._tell(facts)] if is_late else self._tell(facts)

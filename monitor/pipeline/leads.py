@@ -44,13 +44,13 @@ class Leads:
 
     def __init__(self, feeds: Collection[str]) -> None:
         """Compare these feeds; with less than two there is nothing to compare, and nothing is remembered."""
-        self._compares = len(feeds) > 1
+        self.compares = len(feeds) > 1
         self.feeds = {name: FeedLead() for name in feeds}
         self._tellings: dict[tuple[str, int], _Telling] = {}
 
     def told(self, feed: str, signature: str, slot: int, now_s: float, up: Collection[str]) -> None:
         """Take note that `feed` told a transaction at loop time `now_s`, while the feeds `up` were up."""
-        if not self._compares or feed not in self.feeds:
+        if not self.compares or feed not in self.feeds:
             return
         self._expire(now_s)
         key = (signature, slot)
