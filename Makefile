@@ -6,11 +6,12 @@
 #   make check                     format, lint, types and the fast tests, in under a minute
 #   make bench                     time per message, against anchorpy on the same bytes
 #   make fuzz                      bytes to facts under a fuzzer, for five minutes of processor time
+#   make chaos                     every fault, and kill -9, against the simulator's ledger; CHAOS_ARGS=--part: the short one
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: run test check format bench fuzz lock clean
+.PHONY: run test check format bench fuzz chaos lock clean
 
 export PYTHON
 VENV ?= .venv
@@ -20,6 +21,7 @@ ENDPOINT ?=
 ARGS ?=
 PYTEST_ARGS ?=
 FUZZ_ARGS ?= --seconds 300
+CHAOS_ARGS ?=
 SOURCES := decoders monitor simulator tests
 
 run: $(INSTALLED)
@@ -48,6 +50,9 @@ bench: $(INSTALLED)
 
 fuzz: $(VENV)/.fuzz
 	nice -n 10 $(BIN)/python -m tests.fuzz.run $(FUZZ_ARGS)
+
+chaos: $(INSTALLED)
+	$(BIN)/python -m tests.chaos.run $(CHAOS_ARGS)
 
 # Newer versions of everything, and the file that pins them.
 lock:

@@ -22,14 +22,13 @@ _TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datna
 class Breakers:
     """Carries out outages of one run. `struck` counts them by kind."""
 
-    def __init__(
-        self, server: Server, database: str, to_database: Proxy, to_redis: Proxy, to_node: list[Proxy]
-    ) -> None:
+    def __init__(self, server: Server, database: str, wires: dict[str, Proxy]) -> None:
         self._server = server
         self._database = database
-        self._to_database = to_database
-        self._to_redis = to_redis
-        self._to_node = to_node
+        self._to_database = wires["database"]
+        self._to_redis = wires["redis"]
+        self.to_ws = wires["ws"]
+        self.to_http = wires["http"]
         self._tasks: set[asyncio.Task[None]] = set()
         # One at a time of those that need the server to answer.
         self._lock = asyncio.Lock()
@@ -40,8 +39,8 @@ class Breakers:
         self.struck[outage.kind] += 1
         match outage.kind:
             case "node_reset":
-                for proxy in self._to_node:
-                    proxy.cut()
+                self.to_ws.cut()
+                self.to_http.cut()
             case "redis_cut":
                 self._start(self._refused(self._to_redis, outage.seconds))
             case "database_cut":

@@ -38,6 +38,7 @@ READY_S, RECOVERED_S = 60.0, 90.0
 # Finality follows within a run; a hanging connection is noticed within it.
 RULES = Rules(finalized_lag=8)
 _LOOK_S = 0.2
+_MOST_MISSED = 30  # slots
 _CONFIG = """
 idl_dir = "{idls}"
 [node]
@@ -100,6 +101,14 @@ class Outcome:
         """Tell whether everything is as promised."""
         return not (self.lost or self.doubled or self.wrong or self.open_holes or self.unequal or self.odd)
 
+    def line(self) -> str:
+        """Return the gist of it."""
+        return (
+            f"{'ok ' if self.is_good else 'BAD'} {self.name:<60} kills {self.kills} rows {self.stored:>5} "
+            f"void {self.voided:>3} filled {self.filled_holes:>3} recovery {self.recovery_s:>5} of {self.seconds:>5} s "
+            f"scrapes {self.scrapes} struck {self.struck} ends {self.ends}"
+        )
+
 
 class Run:
     """One run, while it goes on."""
@@ -111,10 +120,18 @@ class Run:
         self._daemon = daemon
         self._breakers = breakers
         self._slot = -1
+        self._missed = 0
         self._timers: list[asyncio.TimerHandle] = []
 
     def step(self) -> bool:
-        """Begin what is due with the next slot; return whether there is none."""
+        """
+        Begin what is due with the next slot; return whether there is none.
+
+        The plan's slots are those in which the daemon follows, or does not for long: starting takes what it takes.
+        """
+        self._missed = 0 if self._follows() else self._missed + 1
+        if 0 < self._missed < _MOST_MISSED:
+            return False
         self._slot += 1
         for fault in self._plan.faults:
             if fault.slot == self._slot:
@@ -122,11 +139,22 @@ class Run:
         for outage in self._plan.outages:
             if outage.slot == self._slot:
                 self._breakers.begin(outage)
-        loop = asyncio.get_running_loop()
-        self._timers += [
-            loop.call_later(kill.after_s, self._daemon.kill) for kill in self._plan.kills if kill.slot == self._slot
-        ]
+        for kill in self._plan.kills:
+            if kill.slot == self._slot:
+                self.kill_in(kill.after_s)
+                if kill.again_s is not None:
+                    self.kill_in(kill.after_s + kill.again_s)
         return self._slot >= plan.SLOTS
+
+    def kill_in(self, seconds: float) -> None:
+        """Kill the daemon after a while."""
+        self._timers.append(asyncio.get_running_loop().call_later(seconds, self._daemon.kill))
+
+    def _follows(self) -> bool:
+        """Tell whether the node has the daemon for a client."""
+        if self._plan.feeds == ("polled_blocks",):
+            return self._breakers.to_http.connections > 0
+        return self._node.subscriptions > 0
 
     async def go(self, url: str, outcome: Outcome) -> Verdict:
         """Run from the first subscription to the verdict."""
@@ -137,7 +165,7 @@ class Run:
         await node.calm()
         await self._breakers.over()
         last_slot = node.chain.slot
-        self._timers.append(asyncio.get_running_loop().call_later(what.last_kill_s, self._daemon.kill))
+        self.kill_in(what.last_kill_s)
         await asyncio.sleep(what.last_kill_s)
         began = time.monotonic()
         if not await self._quiet_until(lambda: judge.is_settled(url, last_slot), RECOVERED_S):
@@ -207,7 +235,7 @@ async def run(what: Plan, folder: Path, server: Server, redis_port: int) -> Outc
         scrapes = Scrapes(servers.free_port())
         config = _configured(what, folder, server, name, proxies, scrapes.port)
         daemon = child.Child(PROGRAM, config, folder / "ingest.log")
-        breakers = Breakers(server, name, proxies["database"], proxies["redis"], [proxies["ws"], proxies["http"]])
+        breakers = Breakers(server, name, proxies)
         async with child.running(daemon), _beside(scrapes.run()):
             verdict = await Run(what, folder, node, daemon, breakers).go(server.url(name), outcome)
     _sum(outcome, verdict, daemon, scrapes)

@@ -30,12 +30,14 @@ _SLOTS_PER_MINUTE = 150
 _LONG = 1_000  # slots in which a fault that begins every slot has begun often enough
 _LAST_SLOTS = 4  # in which nothing begins any more, so that what began can strike
 _LONGEST_OUTAGE_S = 3.0
-_MOST_KILLS = 4
+_MOST_KILLS = 3
 _LAST_KILL_S = 2.0
+_AGAIN, _START_S = 0.25, 2.0
 _IN_COMBINATION = (3, 6)
-# A node that is polled sends notifications of slots alone: these faults find nothing to change in them, or (of those
-# that strike whatever is sent) nothing that the feed relies on.
-_OF_TOLD_TRANSACTIONS = frozenset({"drop", "duplicate", "delay", "reorder", "truncate_logs", "wrong_envelope"})
+# A node that is polled has no websocket that these faults could strike.
+_OF_SUBSCRIPTIONS = frozenset({
+    "drop", "duplicate", "delay", "reorder", "truncate_logs", "wrong_envelope", "close", "hang", "unsubscribe", "slow",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +51,11 @@ class Outage:
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """A kill -9 within a slot, so many seconds after it began."""
+    """A kill -9 within a slot, so many seconds after it began; `again_s`: and another, while it starts (None: not)."""
 
     slot: int
     after_s: float
+    again_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,12 @@ def _outages(kinds: tuple[str, ...], rng: Random) -> Iterator[Outage]:
 
 def _kills(rng: Random) -> list[Kill]:
     slots = sorted(rng.randrange(1, SLOTS) for _ in range(rng.randint(2, _MOST_KILLS)))
-    return [Kill(slot, round(rng.uniform(0, 0.4), 3)) for slot in slots]
+    return [
+        Kill(
+            slot, round(rng.uniform(0, 0.4), 3), round(rng.uniform(0.1, _START_S), 2) if rng.random() < _AGAIN else None
+        )
+        for slot in slots
+    ]
 
 
 def read(name: str) -> Plan:
@@ -131,7 +139,7 @@ def read(name: str) -> Plan:
 
 def strikes(kind: str, feeds: tuple[str, ...]) -> bool:
     """Tell whether a fault can strike feeds of these kinds."""
-    return feeds != ("polled_blocks",) or kind not in _OF_TOLD_TRANSACTIONS
+    return feeds != ("polled_blocks",) or kind not in _OF_SUBSCRIPTIONS
 
 
 def alone(first_seed: int, times: int) -> Iterator[Plan]:

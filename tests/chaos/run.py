@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,13 +63,13 @@ def run_all(
     found: dict[int, Outcome] = {}
 
     def work() -> None:
-        with _servers() as (server, redis_port):
+        with servers_of_a_worker() as around:
             while True:
                 try:
                     number, what = waiting.get_nowait()
                 except queue.Empty:
                     return
-                found[number] = _run(what, server, redis_port, keep)
+                found[number] = run_one(what, around, keep)
                 tell(found[number])
 
     count = min(jobs, len(wanted))
@@ -84,15 +84,23 @@ def run_all(
     return [found[number] for number in sorted(found)]
 
 
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What runs use one after the other: a PostgreSQL with a migrated template, and the port of a Valkey."""
+
+    server: Server
+    redis_port: int
+
+
 @contextlib.contextmanager
-def _servers() -> Iterator[tuple[Server, int]]:
-    """Run a PostgreSQL with a migrated template, and a Valkey."""
+def servers_of_a_worker() -> Iterator[Around]:
+    """Run both until the block ends."""
     with servers.start() as server, tempfile.TemporaryDirectory() as folder, asyncio.Runner() as loop:
         loop.run(_migrate(server, Path(folder)))
         redis = Valkey(Path(folder))
         loop.run(redis.start())
         try:
-            yield server, redis.port
+            yield Around(server, redis.port)
         finally:
             loop.run(redis.stop())
 
@@ -108,10 +116,11 @@ async def _migrate(server: Server, folder: Path) -> None:
         raise RuntimeError(said)
 
 
-def _run(what: Plan, server: Server, redis_port: int, keep: Path) -> Outcome:
+def run_one(what: Plan, around: Around, keep: Path) -> Outcome:
+    """Carry out a plan in a process of its own; keep its folder if something is not as promised."""
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     with (folder / "run.log").open("wb") as log:
-        arguments = [what.name, str(folder), str(redis_port), json.dumps(asdict(server))]
+        arguments = [what.name, str(folder), str(around.redis_port), json.dumps(asdict(around.server))]
         done = subprocess.run(
             [sys.executable, "-m", "tests.chaos.one", *arguments],
             stdout=subprocess.PIPE, stderr=log, check=False, cwd=ROOT, timeout=_LONGEST_RUN_S,
@@ -153,13 +162,7 @@ def main() -> int:
 
 
 def _tell(outcome: Outcome) -> None:
-    mark = "ok  " if outcome.is_good else "BAD "
-    print(
-        f"{mark}{outcome.name:<60} kills {outcome.kills} rows {outcome.stored:>5} void {outcome.voided:>3}"
-        f" filled {outcome.filled_holes:>3} recovery {outcome.recovery_s:>5} s of {outcome.seconds:>5} s"
-        f" scrapes {outcome.scrapes} struck {outcome.struck} ends {outcome.ends}",
-        flush=True,
-    )
+    print(outcome.line(), flush=True)
     if not outcome.is_good:
         print(f"     lost {outcome.lost} doubled {outcome.doubled} wrong {outcome.wrong} open {outcome.open_holes}")
         for line in [*outcome.odd, *outcome.words[:6]]:

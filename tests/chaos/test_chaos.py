@@ -5,32 +5,37 @@ from __future__ import annotations
 import os
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.chaos import plan, table
 from tests.chaos.one import Outcome
-from tests.chaos.run import part, run_all
+from tests.chaos.run import part, run_one, servers_of_a_worker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.chaos.run import Around
 
 _PLANS = part()
 
 
 @pytest.fixture(scope="module")
-def outcomes() -> dict[str, Outcome]:
-    """Everything is run at once, as many runs at a time as there are cores."""
-    kept = Path(os.environ.get("CHAOS_KEEP", ".cache/chaos"))
-    found = run_all(_PLANS, jobs=len(os.sched_getaffinity(0)), keep=kept)
-    print(table.text(found))  # noqa: T201 - pytest shows it where a test fails
-    return {outcome.name: outcome for outcome in found}
+def around() -> Iterator[Around]:
+    """Servers that runs share."""
+    with servers_of_a_worker() as around:
+        yield around
 
 
 @pytest.mark.ci
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [what.name for what in _PLANS])
-def test_nothing_is_lost_or_doubled(outcomes: dict[str, Outcome], name: str) -> None:
+def test_nothing_is_lost_or_doubled(around: Around, name: str) -> None:
     """Every row, every balance, every hole and every ledger is as it should be; the daemon was killed meanwhile."""
-    outcome = outcomes[name]
-    assert outcome.is_good, outcome
+    outcome = run_one(plan.read(name), around, Path(os.environ.get("CHAOS_KEEP", ".cache/chaos")))
+    print(outcome.line())  # noqa: T201 - pytest shows it where a test fails
+    assert outcome.is_good, "\n".join([*outcome.odd, *outcome.words])
     assert outcome.kills
     assert outcome.stored
 
