@@ -98,6 +98,22 @@ class Daemon:
         self.pipeline.decoding.registry = registry
         log.info("idls_reloaded", mend="`launch-monitor redecode` reads again what could not be read")
 
+    async def _compared(self, durable: int | None, *, new_chain: bool) -> int | None:
+        """Return up to which slot nothing needs to be compared with the finalized chain; None: nothing is there yet."""
+        through = await self.store.final_through()
+        if self.finality is None:
+            return through
+        if new_chain:
+            needless = (await self.store.status()).newest_slot  # what is stored is of the chain that is gone
+        elif through is None and durable is not None:
+            # A database of before rows were compared: what is old was final long ago, and many a node forgot it.
+            needless = max(durable - _COMPARED_BACK_SLOTS, 0)
+        else:
+            return through
+        if needless is not None:
+            await self.store.write(Batch(final=Final(through=needless)))
+        return needless
+
     async def begin(self, *, new_chain: bool) -> None:
         """
         Find out where to go on, as the writer of the database.
@@ -110,11 +126,7 @@ class Daemon:
             log.info("holes_abandoned", holes=abandoned, reason="the chain begins anew")
         durable = durable_slot(await store.progress())
         begun = await beginning(parse_start(config.start), durable, self.nodes.rpc, config.node.commitment)
-        final_through = await store.final_through()
-        if final_through is None and durable is not None and self.finality is not None:
-            # A database of before rows were compared: what is old was final long ago, and many a node forgot it.
-            final_through = max(durable - _COMPARED_BACK_SLOTS, 0)
-            await store.write(Batch(final=Final(through=final_through)))
+        final_through = await self._compared(durable, new_chain=new_chain)
         self.pipeline.begin(
             pools=(await store.load_pools(config.store.known_pools)).values(),
             through=begun.through,
