@@ -24,11 +24,12 @@ class Proxy:
             connection = await asyncpg.connect(host="127.0.0.1", port=proxy.port)
             proxy.cut()
 
-    `port` is where it listens, on loopback; `accepted` counts all connections so far.
+    `host` may be the path of a unix socket, whatever `target_port` is then. `port` is where it listens, on loopback;
+    `accepted` counts all connections so far.
     """
 
-    def __init__(self, host: str, port: int) -> None:
-        self._target = (host, port)
+    def __init__(self, host: str, target_port: int = 0) -> None:
+        self._target = (host, target_port)
         self._server: asyncio.Server | None = None
         self._links: set[_Link] = set()
         self._running = asyncio.Event()
@@ -102,7 +103,7 @@ class Proxy:
             link.ended.set()
 
     async def _join(self, link: _Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection(*self._target, limit=_CHUNK_BYTES)
+        far_reader, far_writer = await self._reach()
         link.writers.append(far_writer)
         ways = [(reader, far_writer), (far_reader, writer)]
         tasks: list[asyncio.Future[Any]] = [asyncio.gather(*(self._pump(link, *way) for way in ways))]
@@ -113,6 +114,12 @@ class Proxy:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _reach(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        host, port = self._target
+        if host.startswith("/"):
+            return await asyncio.open_unix_connection(host, limit=_CHUNK_BYTES)
+        return await asyncio.open_connection(host, port, limit=_CHUNK_BYTES)
 
     async def _pump(self, link: _Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Pass on what one side says until it ends; its FIN is passed on as well."""

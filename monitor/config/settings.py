@@ -110,7 +110,7 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
     enabled: Annotated[bool, _doc("Keep one; without it a database that is away holds the feeds back")] = True
     dir: Annotated[str | None, _doc("Where; default `journal` below the state directory")] = None
     max_bytes: Annotated[
-        int, Meta(ge=64 * MIB, le=1 << 50), _doc("Most disk that it takes; then feeds are not read until there is room")
+        int, Meta(ge=MIB, le=1 << 50), _doc("Most disk that it takes; then feeds are not read until there is room")
     ] = 16 << 30
     min_free_bytes: Annotated[int, Meta(ge=0, le=1 << 50), _doc("Disk that it leaves free")] = 1 << 30
     fsync_interval_s: Annotated[

@@ -40,7 +40,7 @@ async def command(program: Path, settings: Mapping[str, str], *arguments: str, w
 
 
 @asynccontextmanager
-async def ingest(program: Path, folder: Path, settings: Mapping[str, str]) -> AsyncIterator[None]:
+async def ingest(program: Path, folder: Path, settings: Mapping[str, str]) -> AsyncIterator[asyncio.subprocess.Process]:
     """
     Run `ingest` from its READY to SIGTERM, after which it must have ended well.
 
@@ -59,7 +59,7 @@ async def ingest(program: Path, folder: Path, settings: Mapping[str, str]) -> As
         ended = asyncio.create_task(process.wait())
         try:
             await _until_ready(notices, ended)
-            yield
+            yield process
         finally:
             if process.returncode is None:
                 process.send_signal(signal.SIGTERM)
