@@ -47,6 +47,14 @@ CREATE INDEX changes_slot ON changes (slot);
 CREATE INDEX changes_token_id ON changes (token_id);
 CREATE INDEX changes_pool_id ON changes (pool_id);
 
+-- A transaction may be heard of in two slots, of which forks leave one; what it did has one row, in one of them. These
+-- are the others, to be looked into should that one turn out to be wrong.
+CREATE TABLE landings (
+    signature TEXT COLLATE "C" NOT NULL,
+    slot      BIGINT NOT NULL,
+    PRIMARY KEY (signature, slot)
+);
+
 -- What trades say of their pool besides the trade: the same for all trades of the pool, so noted once. It stands while
 -- the pool has a trade that stands.
 CREATE TABLE sightings (

@@ -14,6 +14,7 @@ Every exception of the daemon, with the exit code that it ends the process with.
     ├── JournalBroken            74  the disk under the journal fails (full is no failure: then it waits)
     ├── DrainTooSlow             75  the stop deadline passed before the last batch was committed
     ├── AlreadyRunning           75  another daemon holds the database or the state directory
+    │   └── LockLost                 it took the database over while our connection was gone
     ├── EmbeddedFailed           75  a server of the embedded default does not start
     ├── ConfigError              78  configuration or an IDL: a human has to mend it, a restart will not
     ├── SchemaMismatch           78  the database's schema is not the one that this program writes
@@ -122,6 +123,10 @@ class AlreadyRunning(MonitorError):
     """Another daemon holds the database or the state directory."""
 
     exit_code = 75
+
+
+class LockLost(AlreadyRunning):
+    """Another process took the database over while our connection was gone: what we know of it is out of date."""
 
 
 class EmbeddedFailed(MonitorError):

@@ -128,6 +128,12 @@ async def check(connection: asyncpg.Connection, folder: Path | None = None) -> E
     return state.edition
 
 
+async def newest(connection: asyncpg.Connection) -> int:
+    """Return the number of the last step that was applied."""
+    number: int = await connection.fetchval("SELECT max(number) FROM schema_migrations")
+    return number
+
+
 async def apply(connection: asyncpg.Connection, folder: Path | None = None) -> list[Migration]:
     """
     Bring the database's schema up to this program's, and return the steps that it took.

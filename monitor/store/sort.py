@@ -28,7 +28,8 @@ class Sorted:
     A batch, its facts known by their place in it.
 
     `facts` are those given, or what they and their other copies know together. `trades` are those that may be new, by
-    identity; `suspects` among them were stored lately, perhaps with less known.
+    identity; `suspects` among them were stored lately, perhaps with less known. `landings` are slots in which a
+    transaction was told whose facts are taken from another one.
     """
 
     given: Sequence[Fact]
@@ -38,6 +39,7 @@ class Sorted:
     suspects: set[int] = field(default_factory=set)
     cold: list[int] = field(default_factory=list)
     faults: dict[int, tuple[str, Fault]] = field(default_factory=dict)  # with the kind of the fact that it is about
+    landings: set[tuple[str, int]] = field(default_factory=set)
 
     def trade_facts(self) -> Iterator[tuple[int, Trade]]:
         """Yield the trades that may be new, with their places, in the order of `trades`."""
@@ -59,7 +61,7 @@ class Known:
         noted = self._recent.get(key)
         if noted is None:
             return None
-        return trade.slot <= noted >> KNOWN_BITS and not known(trade) & ~noted
+        return trade.slot == noted >> KNOWN_BITS and not known(trade) & ~noted
 
     def note(self, trade: Trade, key: Identity, *, is_new: bool) -> None:
         """Remember that this copy is committed."""
@@ -131,7 +133,10 @@ def _sort_trade(found: Sorted, at: int, trade: Trade, lately: Known, *, look_clo
     key = identity(trade)
     first = found.trades.get(key)
     if first is not None:
-        found.facts[first] = _merge(found.facts[first], trade)
+        other = found.facts[first]
+        if other.slot != trade.slot:
+            found.landings.add((trade.signature, min(other.slot, trade.slot)))
+        found.facts[first] = _merge(other, trade)
         return
     stored = lately.holds(trade, key)
     if stored and not look_closely:

@@ -65,6 +65,7 @@ NEXT_IDS = """
 SELECT ARRAY(SELECT nextval(pg_get_serial_sequence('mints', 'id')) FROM generate_series(1, $1)),
        ARRAY(SELECT nextval(pg_get_serial_sequence('pools', 'id')) FROM generate_series(1, $2))
 """
+NEWEST_BATCH_NO = "SELECT COALESCE(pg_sequence_last_value(pg_get_serial_sequence('batches', 'batch_no')::regclass), 0)"
 NEXT_BATCH_NUMBERS = """
 SELECT nextval(pg_get_serial_sequence('batches', 'batch_no')) FROM generate_series(1, $1)
 """
@@ -152,32 +153,27 @@ FAULT_COLUMNS = (
 )
 _FAULT_NAMES, _FAULT_TYPES = (tuple(part) for part in zip(*FAULT_COLUMNS, strict=True))
 _VANISHED = "COALESCE(f.resolved_by = 'vanished', FALSE)"
-_LANDED_AGAIN = f"({_VANISHED} OR EXCLUDED.slot > f.slot)"
-# Copies of one slot fill each other; what landed again elsewhere after a fork is told anew.
-_REPLACED_FAULT = ", ".join(
-    f"{name} = CASE WHEN {_LANDED_AGAIN} THEN EXCLUDED.{name} ELSE {stored} END"
+# Copies of one slot fill each other. What vanished is told anew by a copy of any slot.
+_RETOLD_FAULT = ", ".join(
+    f"{name} = CASE WHEN {_VANISHED} THEN EXCLUDED.{name} ELSE {stored} END"
     for name, stored in (
-        ("slot", "f.slot"),
-        ("position", "f.position"),
-        ("reason", "f.reason"),
-        ("payload", "f.payload"),
-        (
-            "block_time",
-            "CASE WHEN EXCLUDED.slot = f.slot THEN COALESCE(f.block_time, EXCLUDED.block_time) ELSE f.block_time END",
+        *((name, f"f.{name}") for name in ("slot", "position", "reason", "payload")),
+        *(
+            (name, f"COALESCE(f.{name}, CASE WHEN EXCLUDED.slot = f.slot THEN EXCLUDED.{name} END)")
+            for name in ("block_time", "tx_index")
         ),
-        (
-            "tx_index",
-            "CASE WHEN EXCLUDED.slot = f.slot THEN COALESCE(f.tx_index, EXCLUDED.tx_index) ELSE f.tx_index END",
-        ),
+        *((name, f"f.{name}") for name in ("resolved_at", "resolved_by")),
     )
 )
 INSERT_FAULTS = f"""
 INSERT INTO faults AS f ({", ".join(_FAULT_NAMES)}) SELECT * FROM {_unnest(_FAULT_NAMES, _FAULT_TYPES)}
 ON CONFLICT (signature, program, event, nth, fact) DO UPDATE
-   SET {_REPLACED_FAULT},
-       resolved_at = CASE WHEN {_VANISHED} THEN NULL ELSE f.resolved_at END,
-       resolved_by = CASE WHEN {_VANISHED} THEN NULL ELSE f.resolved_by END
-RETURNING signature, program, event, nth, fact, xmax = 0 AS is_new
+   SET {_RETOLD_FAULT}
+RETURNING signature, program, event, nth, fact, slot, xmax = 0 AS is_new
+"""
+
+INSERT_LANDINGS = """
+INSERT INTO landings (signature, slot) SELECT * FROM unnest($1::text[], $2::bigint[]) ON CONFLICT DO NOTHING
 """
 
 TAIL_COLUMNS = (
@@ -200,7 +196,8 @@ INSERT_TAILS = f"""
 INSERT INTO tails AS t ({", ".join(_TAIL_NAMES)}) SELECT * FROM {_unnest(_TAIL_NAMES, _TAIL_TYPES)}
 ON CONFLICT (signature, venue, event, nth, fact, block_time) DO UPDATE
    SET {", ".join(f"{name} = EXCLUDED.{name}" for name in ("slot", "tail", "program", "position"))},
-       payload = COALESCE(EXCLUDED.payload, t.payload), tx_index = COALESCE(EXCLUDED.tx_index, t.tx_index),
+       payload = COALESCE(EXCLUDED.payload, t.payload),
+       tx_index = COALESCE(EXCLUDED.tx_index, CASE WHEN EXCLUDED.slot = t.slot THEN t.tx_index END),
        resolved_at = NULL, resolved_by = NULL
  WHERE t.resolved_by = 'vanished' OR EXCLUDED.slot > t.slot
     OR (EXCLUDED.slot = t.slot AND (length(EXCLUDED.tail) < length(t.tail)

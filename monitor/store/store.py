@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import asyncpg
 import structlog
 
-from monitor.errors import AlreadyRunning, StoreUnavailable
+from monitor.errors import AlreadyRunning, LockLost, StoreUnavailable
 from monitor.store import asked, kept, migrate, read, slots, sql
 from monitor.store.partitions import Partitions
 from monitor.store.trouble import translated
@@ -168,7 +168,7 @@ class Store:
         Commit a batch: all of it or nothing. Repeat it unchanged after StoreUnavailable: it will not be written twice.
 
         Raises:
-            AlreadyRunning: If another process is the writer by now.
+            LockLost: If another process took over; AlreadyRunning from then on, until it is gone.
             SchemaMismatch: If the schema is no longer ours.
             StoreUnavailable: If the database cannot take it now; whether it did is looked up when it is repeated.
         """
@@ -389,17 +389,26 @@ class Store:
         )
         try:
             await self._take_lock(connection)
-            if self._writer is None:
-                slot = await read.newest_slot(connection)
-                self.edition = self.edition or await migrate.check(connection)
-                partitions = Partitions() if self.edition == "plain" else None
-                self._writer = Writer(partitions, stored_slot=-1 if slot is None else slot)
+            self.edition = await migrate.check(connection)
+            newest_batch_no = await connection.fetchval(sql.NEWEST_BATCH_NO)
+            if self._writer is None or self._writer.newest_batch_no != newest_batch_no:
+                # The first time; or somebody else wrote meanwhile, and what we remember may not be so any more.
+                self._writer = await self._new_writer(connection, newest_batch_no)
         except BaseException:
             connection.terminate()
             raise
         self._writing, self._writing_pid = connection, connection.get_server_pid()
         log.info("store_writer_ready", pid=self._writing_pid)
         return connection
+
+    async def _new_writer(self, connection: asyncpg.Connection, newest_batch_no: int) -> Writer:
+        slot = await read.newest_slot(connection)
+        return Writer(
+            Partitions() if self.edition == "plain" else None,
+            stored_slot=-1 if slot is None else slot,
+            schema=await migrate.newest(connection),
+            newest_batch_no=newest_batch_no,
+        )
 
     async def _take_lock(self, connection: asyncpg.Connection) -> None:
         if await connection.fetchval("SELECT pg_try_advisory_lock($1)", _WRITER_KEY):
@@ -410,7 +419,8 @@ class Store:
             # became of that batch can be told once it is gone.
             await connection.execute("SELECT pg_terminate_backend($1)", holder)
             raise StoreUnavailable("our last connection still holds the writer's lock")
-        raise AlreadyRunning(
+        was_ours, self._writing_pid = self._writing_pid is not None, None
+        raise (LockLost if was_ours else AlreadyRunning)(
             f"another process (server pid {holder}) writes to this database",
             mend="stop it, or give this one a database of its own",
         )

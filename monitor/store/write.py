@@ -43,6 +43,7 @@ RECENT_MARKETS = 50_000
 _BATCH_NUMBERS_AHEAD = 64
 _NO_PARTITION = "no partition of relation"
 _KEY_WIDTH = 5
+_SLOT_MAX = (1 << 63) - 1
 _UPGRADED = tuple(AT[name] for name in sql.UPGRADED_COLUMNS)
 
 
@@ -57,7 +58,7 @@ class Attempt:
     new_faults: set[int] = field(default_factory=set)
     replaced: list[Row] = field(default_factory=list)
     touched: Touched = field(default_factory=Touched)
-    new_slots: set[int] = field(default_factory=set)
+    landed_in: set[int] = field(default_factory=set)
     still_long: set[int] = field(default_factory=set)
     settlement: Settlement = field(default_factory=Settlement)
     collided: bool = False
@@ -71,9 +72,26 @@ class Writer:
     It is the only writer of its database (`Store.lock`): what it finds missing stays missing until it is written here.
     """
 
-    def __init__(self, partitions: Partitions | None, *, stored_slot: int = -1, schema: int | None = None) -> None:
+    def __init__(
+        self,
+        partitions: Partitions | None,
+        *,
+        stored_slot: int = -1,
+        schema: int | None = None,
+        newest_batch_no: int = 0,
+    ) -> None:
+        """
+        Begin with nothing remembered.
+
+        Args:
+            partitions: Makes what `transactions` lacks; None where the server does.
+            stored_slot: The newest slot with rows.
+            schema: The newest step of the schema; None: it may change.
+            newest_batch_no: The last number given to a batch by anybody.
+        """
         self._partitions = partitions
         self._schema = schema
+        self.newest_batch_no = newest_batch_no
         self._times = Times()
         self._arrivals = Arrivals(stored_slot)
         self._recent: Recent[Identity, int] = Recent(RECENT_TRADES)
@@ -207,6 +225,7 @@ class Writer:
         stored = await stored_changes(connection, {copy.key for copy in copies.values()}) if copies else {}
         for at in stale(copies, stored):
             found.outcomes[at] = Outcome.OTHER if isinstance(found.facts[at], Other) else Outcome.DUPLICATE
+            found.landings.add((found.facts[at].signature, found.facts[at].slot))
             del copies[at]
         world = await load(connection, (*(copy.fact for copy in copies.values()), *shown))
         for at, copy in copies.items():
@@ -217,8 +236,9 @@ class Writer:
         await save(connection, world)
         kept = keep(copies, stored, world)
         await write_changes(connection, kept.changes, attempt.batch_no)
-        attempt.new_slots |= {change.slot for change in kept.new}
+        attempt.landed_in |= {change.slot for change in kept.landed}
         for change in kept.moved:
+            found.landings.add((change.key[0], change.slot))
             attempt.touched.owners(change.token_id, change.pool_id, change.slot)
         return world
 
@@ -257,6 +277,8 @@ class Writer:
             if not isinstance(fact, Trade):
                 continue
             *old, is_void = known
+            if row[SLOT] != old[SLOT] and not is_void:
+                found.landings.add((fact.signature, min(row[SLOT], old[SLOT])))
             better = row if is_void else upgrade(old, row, is_whole=fact.record is not None)
             if better is row:
                 attempt.replaced.append(row)
@@ -272,6 +294,7 @@ class Writer:
                 attempt.old[at] = with_row(fact, old)
                 found.facts[at] = with_row(fact, better)
                 if better is row:
+                    attempt.landed_in.add(row[SLOT])
                     attempt.touched.trade(row[TOKEN_ID], row[POOL_ID], old[SLOT])
         return fresh, upgraded
 
@@ -285,7 +308,13 @@ class Writer:
         if found.faults:
             rows, places = fault_rows(found, self._times, attempt.batch_no)
             answers = await connection.fetch(sql.INSERT_FAULTS, *zip(*rows, strict=True))
-            attempt.new_faults = {places[tuple(key)] for *key, is_new in answers if is_new}
+            attempt.new_faults = {places[tuple(key)] for *key, _, is_new in answers if is_new}
+            for *key, slot, _ in answers:
+                told = found.faults[places[tuple(key)]][1]
+                if told.slot != slot:
+                    found.landings.add((key[0], min(told.slot, _SLOT_MAX)))
+        if found.landings:
+            await connection.execute(sql.INSERT_LANDINGS, *zip(*found.landings, strict=True))
 
     async def _write_batch(self, connection: asyncpg.Connection, batch: Batch, attempt: Attempt) -> None:
         written = attempt.written
@@ -343,6 +372,7 @@ class Writer:
         if not self._batch_numbers:
             numbers = await connection.fetch(sql.NEXT_BATCH_NUMBERS, _BATCH_NUMBERS_AHEAD)
             self._batch_numbers = [row[0] for row in reversed(numbers)]
+            self.newest_batch_no = self._batch_numbers[0]
         return self._batch_numbers.pop()
 
     def _distinct_times(self, facts: Iterable[Fact]) -> list[datetime]:
@@ -368,7 +398,7 @@ def _transposed(rows: Sequence[Row], places: Iterable[int]) -> list[list[Any]]:
 
 def _late_holes(batch: Batch, attempt: Attempt) -> Iterator[Hole]:
     """Yield a hole for each slot that was final when something new was told of it."""
-    slots = (attempt.new_slots | {fact.slot for fact in attempt.written.new}) & batch.late if batch.late else ()
+    slots = (attempt.landed_in | {fact.slot for fact in attempt.written.new}) & batch.late if batch.late else ()
     for slot in sorted(slots):
         yield Hole(first_slot=slot, last_slot=slot, reason=TOLD_AFTER_FINAL)
 

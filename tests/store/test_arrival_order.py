@@ -53,7 +53,7 @@ _FORGETTABLE = {
     CurveComplete: ("trader", "platform_config"),
 }
 _EMPTY = """
-TRUNCATE tokens, pools, transactions, changes, sightings, tails, faults, feeds, holes, batches;
+TRUNCATE tokens, pools, transactions, changes, sightings, landings, tails, faults, feeds, holes, batches;
 DELETE FROM mints WHERE address NOT IN (SELECT address FROM mints ORDER BY id LIMIT 3);
 """
 
