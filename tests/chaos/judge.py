@@ -71,9 +71,9 @@ async def faults(url: str) -> int:
     return int(await _value(url, "SELECT count(*) FROM faults WHERE resolved_at IS NULL"))
 
 
-async def verdict(url: str, ledger: dict[str, Any]) -> Verdict:
+async def verdict(url: str, ledger: dict[str, Any], *, forked: bool) -> Verdict:
     """Compare everything."""
-    said = await differences(url, ledger, FOLLOWED)
+    said = await differences(url, ledger, FOLLOWED, forked=forked)
     lost = [line for line in said if line.endswith("is missing")]
     doubled = [line for line in said if "stored" in line or "does not exist" in line]
     unread = await faults(url)

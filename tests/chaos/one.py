@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
 # The environment's own script: what is tried here is not the wheel.
 PROGRAM = Path(sys.executable).with_name("launch-monitor")
-READY_S, RECOVERED_S = 60.0, 90.0
+READY_S, START_S, RECOVERED_S = 60.0, 30.0, 90.0
 # Finality follows within a run; a hanging connection is noticed within it.
 RULES = Rules(finalized_lag=8)
 _LOOK_S = 0.2
-_MOST_MISSED = 30  # slots
+_MOST_MISSED = 4  # slots
 _CONFIG = """
 idl_dir = "{idls}"
 [node]
@@ -125,13 +125,13 @@ class Run:
 
     def step(self) -> bool:
         """
-        Begin what is due with the next slot; return whether there is none.
+        Begin what is due with the next slot; return whether traffic is to stop.
 
-        The plan's slots are those in which the daemon follows, or does not for long: starting takes what it takes.
+        It stops at the end, and while a daemon is long in starting: how fast that is changes nothing then.
         """
         self._missed = 0 if self._follows() else self._missed + 1
-        if 0 < self._missed < _MOST_MISSED:
-            return False
+        if self._missed > _MOST_MISSED:
+            return True
         self._slot += 1
         for fault in self._plan.faults:
             if fault.slot == self._slot:
@@ -146,6 +146,14 @@ class Run:
                     self.kill_in(kill.after_s + kill.again_s)
         return self._slot >= plan.SLOTS
 
+    async def _traffic(self) -> None:
+        """Go on until the plan is through."""
+        while self._slot < plan.SLOTS:
+            await self._node.run_until(self.step)
+            if self._missed:
+                await self._quiet_until(self._is_up, START_S)
+                self._missed = 0
+
     def kill_in(self, seconds: float) -> None:
         """Kill the daemon after a while."""
         self._timers.append(asyncio.get_running_loop().call_later(seconds, self._daemon.kill))
@@ -159,8 +167,9 @@ class Run:
     async def go(self, url: str, outcome: Outcome) -> Verdict:
         """Run from the first subscription to the verdict."""
         node, what = self._node, self._plan
-        await self._quiet_until(lambda: judge.has_begun(url), READY_S)
-        await node.run_until(self.step)
+        if not await self._quiet_until(lambda: judge.has_begun(url), READY_S):
+            outcome.odd.append(f"nothing was subscribed within {READY_S:g} s")
+        await self._traffic()
         outcome.struck = {str(kind): count for kind, count in (node.faults.struck + self._breakers.struck).items()}
         await node.calm()
         await self._breakers.over()
@@ -177,7 +186,10 @@ class Run:
         if what.changes_layouts or what.is_silent:
             await self._quiet_until(lambda: judge.is_settled(url, last_slot), RECOVERED_S)
         outcome.recovery_s = round(time.monotonic() - began, 1)
-        return await judge.verdict(url, node.export())
+        return await judge.verdict(url, node.export(), forked="fork" in what.kinds)
+
+    async def _is_up(self) -> bool:
+        return self._follows()
 
     async def _quiet_until(self, is_so: Callable[[], Awaitable[bool]], within_s: float) -> bool:
         """Let the node go on with empty slots until something is so; return whether it became so in time."""

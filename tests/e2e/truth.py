@@ -16,6 +16,7 @@ SELECT t.signature, t.venue, t.event, t.nth, t.slot, extract(epoch FROM t.block_
   JOIN tokens k ON k.id = t.token_id
   JOIN pools p ON p.id = t.pool_id
   JOIN mints q ON q.id = t.quote_id
+ WHERE t.voided_at IS NULL
 """
 _TOKENS = """
 SELECT k.mint, k.platform, k.platform_config, k.name, k.symbol, k.uri, k.decimals, k.supply::bigint AS supply,
@@ -35,19 +36,34 @@ SELECT p.address, p.venue, k.mint, q.address AS quote_mint, p.mark_base, p.mark_
   LEFT JOIN mints q ON q.id = p.quote_id
   LEFT JOIN pools t ON t.id = p.graduated_to
 """
+# A fork leaves rows of tokens and pools behind that nothing speaks of any more.
+_TRADED = "EXISTS (SELECT FROM transactions t WHERE t.{} AND t.voided_at IS NULL)"
+_SPOKEN_OF_TOKENS = f" WHERE k.launched_at IS NOT NULL OR {_TRADED.format('token_id = k.id')}"
+_SPOKEN_OF_POOLS = f"""
+ WHERE p.created_at IS NOT NULL OR p.graduated_from IS NOT NULL OR {_TRADED.format("pool_id = p.id")}
+    OR EXISTS (SELECT FROM tokens c WHERE c.curve_id = p.id AND c.launched_at IS NOT NULL)
+"""
 # Fees that a venue does not have stand as 0 in the ledger and as NULL in the database.
 _BIGINT = (1 << 63) - 1
 _MARK = ("mark_base", "mark_quote")
 _FEES = ("protocol_fee", "creator_fee", "lp_fee", "platform_fee", "share_fee", "cashback")
 
 
-async def differences(database_url: str, ledger: dict[str, Any], venues: set[str]) -> list[str]:
-    """Return every difference between the database and the ledger's entries of these venues, one line each."""
+async def differences(
+    database_url: str, ledger: dict[str, Any], venues: set[str], *, forked: bool = False
+) -> list[str]:
+    """
+    Return every difference between the database and the ledger's entries of these venues, one line each.
+
+    Args:
+        forked: Whether there were forks: what is left of those does not count.
+    """
+    of_tokens, of_pools = (_SPOKEN_OF_TOKENS, _SPOKEN_OF_POOLS) if forked else ("", "")
     connection = await asyncpg.connect(database_url)
     try:
         trades = [dict(row) for row in await connection.fetch(_TRADES)]
-        tokens = {row["mint"]: dict(row) for row in await connection.fetch(_TOKENS)}
-        pools = {row["address"]: dict(row) for row in await connection.fetch(_POOLS)}
+        tokens = {row["mint"]: dict(row) for row in await connection.fetch(_TOKENS + of_tokens)}
+        pools = {row["address"]: dict(row) for row in await connection.fetch(_POOLS + of_pools)}
     finally:
         await connection.close()
     return [
