@@ -56,6 +56,10 @@ class Proxy:
         """Return how many connections stand."""
         return len(self._links)
 
+    def aim(self, host: str, target_port: int) -> None:
+        """Stand before another server; connections that stand go on with the one before."""
+        self._target = (host, target_port)
+
     async def refuse(self) -> None:
         """Close the port: who connects is refused. Connections that stand go on."""
         if self._server is not None:

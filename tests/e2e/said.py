@@ -63,13 +63,14 @@ def records() -> list[Record]:
 
 def _log_record(value: dict[str, Any], slot: int) -> Record:
     signature, logs = value["signature"], value["logs"]
-    said = [Said(signature, program, data) for program, data in _logged(logs)]
+    said = [Said(signature, program, data) for program, data in logged(logs)]
     return Record(
         signature, slot, logs, frozenset(p for p in FOLLOWED if f"Program {p} invoke [" in "\n".join(logs)), said
     )
 
 
-def _logged(logs: list[str]) -> Iterator[tuple[str, bytes]]:
+def logged(logs: list[str]) -> Iterator[tuple[str, bytes]]:
+    """Yield program and bytes of each event in log lines."""
     stack: list[str] = []
     for line in logs:
         words = line.split()

@@ -23,6 +23,7 @@ from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.message import Message
 from solders.pubkey import Pubkey
+from solders.signature import Signature
 from solders.transaction import Transaction
 
 from tests.e2e import emitter
@@ -44,6 +45,7 @@ class Node:
     ws_url: str
     payer: Keypair
     client: AsyncClient
+    process: asyncio.subprocess.Process
 
     async def say(self, *said: tuple[str, bytes]) -> str:
         """Let programs (addresses) log bytes, each by an instruction of one transaction; return its signature."""
@@ -54,6 +56,30 @@ class Node:
         # Without the preflight the same bytes would be run twice.
         sent = await self.client.send_raw_transaction(bytes(transaction), TxOpts(skip_preflight=True))
         return str(sent.value)
+
+    async def kill(self) -> None:
+        """End it as by kill -9: it says goodbye to nobody."""
+        self.process.kill()
+        await self.process.wait()
+
+    async def signatures(self, program: str) -> list[str]:
+        """Return every transaction that names a program, oldest first."""
+        found = (await self.client.get_signatures_for_address(Pubkey.from_string(program))).value
+        return [str(one.signature) for one in reversed(found)]
+
+    async def logs(self, signature: str) -> list[str]:
+        """Return the log lines of a transaction, as getTransaction gives them."""
+        answer = await self.client.get_transaction(
+            Signature.from_string(signature), max_supported_transaction_version=0
+        )
+        assert answer.value is not None
+        meta = answer.value.transaction.meta
+        assert meta is not None
+        return list(meta.log_messages or ())
+
+    async def slot(self) -> int:
+        """Return its newest slot."""
+        return int((await self.client.get_slot()).value)
 
 
 async def install() -> None:
@@ -110,7 +136,7 @@ async def run(folder: Path, programs: Sequence[str], accounts: Sequence[dict[str
         assert line, "surfpool did not start"
         told = json.loads(line)
         async with AsyncClient(told["rpc"]) as client:
-            yield Node(told["rpc"], told["ws"], Keypair.from_bytes(bytes(told["payer"])), client)
+            yield Node(told["rpc"], told["ws"], Keypair.from_bytes(bytes(told["payer"])), client, process)
     finally:
         process.stdin.close()
         async with asyncio.timeout(_START_S):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from base64 import b64decode
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 from solders.pubkey import Pubkey
@@ -22,7 +25,9 @@ from monitor.sources.live import Following, logs_source
 from monitor.sources.notices import FeedUp
 from tests import mainnet
 from tests.e2e import daemon, model, surfpool
-from tests.e2e.said import Said
+from tests.e2e.said import Said, logged
+from tests.e2e.watching import Watch, free_port, watching
+from tests.proxy import Proxy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +40,14 @@ pytestmark = [pytest.mark.ci, pytest.mark.slow]
 NAMES = ("pumpfun", "pumpswap", "raydium_launchpad")
 PROGRAMS = (mainnet.PUMPFUN, mainnet.PUMPSWAP)
 WAIT_S = 60
+# By 400 ms a slot: some 20 s more than the second life takes.
+FAR_SLOT = 120
+PROGRESS_IS_SEEN = """
+    CREATE TABLE progress_seen (before BIGINT, after BIGINT);
+    CREATE FUNCTION see_progress() RETURNS trigger LANGUAGE plpgsql
+        AS $$ BEGIN INSERT INTO progress_seen VALUES (OLD.slot, NEW.slot); RETURN NULL; END $$;
+    CREATE TRIGGER see_progress AFTER UPDATE ON feeds FOR EACH ROW EXECUTE FUNCTION see_progress()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +131,82 @@ async def test_events_said_again_on_the_runtime_become_rows(program: Path, datab
             assert await commits.rows(model.COMPLETIONS) == model.completions(said)
             assert await commits.rows("SELECT signature, reason FROM holes") == []
             assert await commits.rows("SELECT signature, reason FROM faults") == []
+
+
+async def test_a_node_that_is_killed_and_begins_anew_is_followed_and_progress_never_moves_back(
+    program: Path, database_url: str, tmp_path: Path
+) -> None:
+    """
+    The rows are the union of both lives, as the node tells of them itself.
+
+    The second life's slots begin low again, behind our progress: what is told there is stored, progress stays.
+    """
+    mainnet.require()
+    told = [Said("", event.program, event.data) for event in recorded.events(frozenset({mainnet.PUMPFUN}))]
+    events = [event for event in told if model.trades([event], {})]
+    async with contextlib.AsyncExitStack() as stack:
+        first = await stack.enter_async_context(surfpool.run(tmp_path, PROGRAMS))
+        http, ws = [await stack.enter_async_context(proxy_of(url)) for url in (first.http_url, first.ws_url)]
+        port = free_port()
+        settings = {
+            "node.ws_url": f"ws://127.0.0.1:{ws.port}",
+            "node.http_url": f"http://127.0.0.1:{http.port}",
+            "programs": "pumpfun",
+            "database.url": database_url,
+            "metrics.listen": f"127.0.0.1:{port}",
+            "start": "now",
+        }
+        await daemon.command(program, settings, "migrate")
+        commits = await stack.enter_async_context(daemon.commits(database_url))
+        await commits.connection.execute(PROGRESS_IS_SEEN)
+        process = await stack.enter_async_context(daemon.ingest(program, tmp_path, settings))
+        watch = await stack.enter_async_context(watching(Watch(process.pid, port, every_s=0.2)))
+        for event in events:
+            await say(first, [event])
+        await watch.until(lambda sample: sample.highest("slot_progress") > FAR_SLOT)
+        true = await trades_of(first)
+        await commits.until("SELECT count(*) FROM transactions", len(true).__le__)
+        far = await commits.connection.fetchval("SELECT max(slot) FROM feeds")
+        await first.kill()
+        second = await stack.enter_async_context(surfpool.run(tmp_path, PROGRAMS))
+        for proxy, url in ((http, second.http_url), (ws, second.ws_url)):
+            proxy.aim(*address(url))
+        await watch.until(lambda sample: sample.page["feed_connects_total"] >= 2)
+        for event in events:
+            await say(second, [event])
+        await commits.until("SELECT count(*) FROM transactions", (2 * len(events)).__le__)
+        again = await trades_of(second)
+        assert await second.slot() < far
+        assert len(true) == len(again) == len(events) > 0
+        assert by_identity(await commits.rows(model.TRADES)) == by_identity([*true, *again])
+        assert await commits.rows("SELECT before, after FROM progress_seen WHERE after < before") == []
+        assert await commits.connection.fetchval("SELECT max(slot) FROM feeds") == far
+
+
+def proxy_of(url: str) -> Proxy:
+    """Return a proxy before a server."""
+    return Proxy(*address(url))
+
+
+def address(url: str) -> tuple[str, int]:
+    """Return host and port."""
+    parts = urlsplit(url)
+    assert parts.hostname is not None
+    assert parts.port is not None
+    return parts.hostname, parts.port
+
+
+async def trades_of(node: surfpool.Node) -> list[dict[str, Any]]:
+    """Return the trades that a node itself tells of: by getSignaturesForAddress, and getTransaction of each."""
+    found: list[Said] = []
+    for signature in await node.signatures(mainnet.PUMPFUN):
+        found += [Said(signature, program, data) for program, data in logged(await node.logs(signature))]
+    return model.trades(found, {})
+
+
+def by_identity(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return trades in an order that two chains have in common."""
+    return sorted(rows, key=itemgetter("signature", "venue", "event", "nth"))
 
 
 def tellable(events: list[Said], pools: dict[str, tuple[str, str]]) -> list[Said]:
