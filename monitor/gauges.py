@@ -35,6 +35,8 @@ def meters_of(daemon: Daemon) -> Meters:
     ledger, wire = decoding.ledger, pipeline.wire
     pipeline.health.watch(Work("decode", lambda: ledger.received, lambda: len(wire)))
     pipeline.health.ask("feeds", lambda: _feeds_down(daemon))
+    if pipeline.announcer is not None:
+        pipeline.health.ask("redis", lambda: _untold(daemon))
     if journal is not None:
         _journal(daemon, journal, meters)
     return meters
@@ -53,3 +55,9 @@ def _journal(daemon: Daemon, journal: Journal, meters: Meters) -> None:
 def _feeds_down(daemon: Daemon) -> str | None:
     """Return what is wrong if none of the feeds is up."""
     return None if any(True for _ in daemon.up) else "no feed is up now"
+
+
+def _untold(daemon: Daemon) -> str | None:
+    """Return why nothing is announced now."""
+    because = daemon.pipeline.drops.because
+    return None if because is None else f"announcements are dropped, because {because}"

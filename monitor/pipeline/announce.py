@@ -119,7 +119,6 @@ async def announce(live: Channel[Fact], announcer: Announcer, dropped: Drops, ga
 
     What cannot be told is dropped and counted, also what is left when this is cancelled: live is for who watches now.
     """
-    is_away = False
     while True:
         try:
             facts = [await live.get(), *live.get_nowait_all(_MOST_AT_ONCE - 1)]
@@ -133,24 +132,25 @@ async def announce(live: Channel[Fact], announcer: Announcer, dropped: Drops, ga
             await announcer.announce(facts)
         except RedisUnavailable as error:
             dropped.count += len(facts)
-            if not is_away:
+            if dropped.because is None:
                 log.warning("announcements_dropped", error=str(error))
-            is_away = True
+            dropped.because = str(error)
         except asyncio.CancelledError:
             dropped.count += len(facts) + len(live)
             raise
         else:
-            if is_away:
+            if dropped.because is not None:
                 log.info("announcements_told_again", dropped=dropped.count)
-            is_away = False
+            dropped.because = None
         await asyncio.sleep(0)
 
 
 class Drops:
-    """How many announcements were not told because Redis could not take them."""
+    """How many announcements were not told, and `because` of what the last was not (None: it was told)."""
 
     def __init__(self) -> None:
         self.count = 0
+        self.because: str | None = None
 
 
 async def discard(live: Channel[Fact]) -> None:

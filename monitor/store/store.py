@@ -38,11 +38,20 @@ SELECT pid FROM pg_locks
 _WRITER_SETTINGS = {
     "jit": "off",
     "lock_timeout": "10s",
+    # A writer whose machine is gone without a word holds the lock until the server has noticed: by Linux's own
+    # measure that takes two hours, and no standby takes over before. (They mean nothing on a unix socket.)
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "4",
+    "tcp_user_timeout": "30000",
     # A batch is looked up by its keys. What the planner thinks of its size must not end in a scan of a whole table.
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "enable_seqscan": "off",
 }
+# After these a connection is given up: nobody knows what it is in the middle of, or it may only read, and would go on so
+# after another server was made the primary.
+_USELESS = (asyncpg.InternalClientError, OSError, asyncio.CancelledError, asyncpg.ReadOnlySQLTransactionError)
 
 
 class Store:
@@ -178,7 +187,7 @@ class Store:
                 try:
                     settled = await self._settle(connection, batch)
                     return settled if settled is not None else await self._commit(connection, batch)
-                except (asyncpg.InternalClientError, OSError, asyncio.CancelledError):
+                except _USELESS:
                     connection.terminate()
                     raise
 
@@ -304,7 +313,7 @@ class Store:
                 connection = await self._connected()
                 try:
                     await connection.execute(sql.NOTE_FAILED_TRY, hole_id, reason.replace("\0", ""))
-                except (asyncpg.InternalClientError, OSError, asyncio.CancelledError):
+                except _USELESS:
                     connection.terminate()
                     raise
 
@@ -322,7 +331,7 @@ class Store:
                 connection = await self._connected()
                 try:
                     count: int = await connection.fetchval(sql.ABANDON_HOLES)
-                except (asyncpg.InternalClientError, OSError, asyncio.CancelledError):
+                except _USELESS:
                     connection.terminate()
                     raise
                 return count

@@ -132,10 +132,12 @@ async def test_a_redis_that_is_away_costs_announcements_and_nothing_else(server:
                     live.offer(launch(nth=number))
                     while drops.count < number:  # noqa: ASYNC110 - a count, which nobody signals
                         await asyncio.sleep(0)
+                    assert "Redis" in (drops.because or "")
                 await server.start()
                 live.offer(launch(nth=4))
                 live.close()
         assert drops.count == 3
+        assert drops.because is None
         assert [entry["event"] for entry in logs] == ["announcements_dropped", "announcements_told_again"]
         assert logs[1]["dropped"] == 3
         assert [msgspec.json.decode(members[b"json"])["nth"] for members in await entries(client)] == [4]
