@@ -32,8 +32,19 @@ LIMITS = JournalLimits(min_free_bytes=0, memory_bytes=0)
 def rows() -> list[Row]:
     """Return the figures, for what a notification feed hears and for whole copies out of blocks."""
     whole = list(recorded(5, SLOTS, PER_SLOT).whole)
-    told = [msgspec.structs.replace(notice, invokes=None, token_balances=(), index=None) for notice in whole]
+    told = [_told(notice) for notice in whole]
     return [row for name, notices in (("notification", told), ("whole copy", whole)) for row in _rows(name, notices)]
+
+
+def stored_bytes(*, whole: bool) -> float:
+    """Return what a record takes on disk: a whole copy, or what a notification feed hears."""
+    copies = list(recorded(5, SLOTS, PER_SLOT).whole)
+    told = copies if whole else [_told(notice) for notice in copies]
+    return asyncio.run(_measure(told))[3]
+
+
+def _told(notice: TxNotice) -> TxNotice:
+    return msgspec.structs.replace(notice, invokes=None, token_balances=(), index=None)
 
 
 def _rows(name: str, notices: list[TxNotice]) -> list[Row]:

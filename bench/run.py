@@ -1,7 +1,8 @@
 """
 Run the benchmarks and print their table: `make bench`, or `python -m bench.run [--write] [--stages] [--strict]`.
 
-A benchmark is a module with `rows() -> list[Row]`; a new one is added to SUITES and to docs/BENCHMARKS.md.
+A benchmark is a module with `rows() -> list[Row]`; a new one is added to SUITES and to docs/BENCHMARKS.md. Those in
+LONG take many minutes and run only when named; each is a program of its own as well (`python -m bench.outage`).
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ from pathlib import Path
 from bench.table import machine, markdown, update
 
 SUITES = ("decode", "journal")
+LONG = ("outage", "soak")
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "BENCHMARKS.md"
 
 
 def main() -> int:
     """Run what the command line names; return the exit status."""
     parser = argparse.ArgumentParser(description="Measure, and compare with the goals.")
-    parser.add_argument("suites", nargs="*", default=SUITES, choices=[*SUITES, SUITES], help="which (default: all)")
+    parser.add_argument(
+        "suites", nargs="*", default=SUITES, choices=[*SUITES, *LONG, SUITES], help="which (default: all short ones)"
+    )
     parser.add_argument("--write", action="store_true", help="put the tables into docs/BENCHMARKS.md")
     parser.add_argument("--stages", action="store_true", help="also tell where the time goes")
     parser.add_argument("--strict", action="store_true", help="exit with status 1 if a goal is missed")
@@ -28,6 +32,9 @@ def main() -> int:
     misses: list[str] = []
     for suite in options.suites:
         module = importlib.import_module(f"bench.{suite}")
+        if suite in LONG:
+            misses += module.show(module.rows(), write=options.write)
+            continue
         rows = module.rows()
         text = f"{machine()}\n\n{markdown(rows)}"
         if options.stages and hasattr(module, "stages"):

@@ -50,13 +50,28 @@ def markdown(rows: Iterable[Row]) -> str:
     return "\n".join(lines)
 
 
+def figures(rows: Iterable[Row]) -> str:
+    """Return rows that were measured once as a table."""
+    lines = ["| what | figure | goal |", "|---|---:|---:|"]
+    lines += [f"| {row.what} | {row.figure:,.{_digits(row.figure)}f} {row.unit} | {_goal(row)} |" for row in rows]
+    return "\n".join(lines)
+
+
+def _digits(figure: float) -> int:
+    """Return how many digits after the point tell something."""
+    return 0 if figure == int(figure) or abs(figure) >= 100 else 1 if abs(figure) >= 10 else 2
+
+
+def _goal(row: Row) -> str:
+    return f"<= {row.most:g}" if row.most is not None else f">= {row.least:g}" if row.least is not None else ""
+
+
 def _cells(row: Row) -> Sequence[str]:
-    goal = f"<= {row.most:g}" if row.most is not None else f">= {row.least:g}" if row.least is not None else ""
     return (
         row.what,
         f"{row.figure:.2f} {row.unit}",
         "" if row.best is None else f"{row.best:.2f}",
-        goal,
+        _goal(row),
         "" if row.rival is None else f"{row.rival:.1f} {row.unit}",
         "" if row.rival is None else f"{row.rival / row.figure:.1f}",
     )

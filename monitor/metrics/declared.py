@@ -85,6 +85,7 @@ class Distribution(_Declared):
 
 BUILD = Gauge("build_info", "1; what is running stands in the labels", ("version", "python"))
 STARTED = Gauge("start_time_seconds", "When the process began, in Unix time")
+TASKS = Gauge("asyncio_tasks", "Tasks of the event loop: a number that rises without end is a leak")
 STANDBY = Gauge("standby", "1 while another daemon writes, and this one stands by")
 CHECK = Gauge("check", "1 where a check of /readyz is content, else 0", ("check",))
 ALIVE = Gauge("alive", "1 while the pipeline moves, as /livez and the watchdog judge it")

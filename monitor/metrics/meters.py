@@ -7,6 +7,7 @@ touches a metric.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
 import time
@@ -144,6 +145,7 @@ class Meters(Collector):
     def _process(self) -> Iterator[Metric]:
         yield m.BUILD.by({(_version(), platform.python_version()): 1})
         yield m.STARTED.one(self._started_at)
+        yield m.TASKS.one(_tasks())
         yield m.STANDBY.one(int(self._commits.is_standby))
         alive, ready = self.health.liveness(), self.health.readiness()
         yield m.ALIVE.one(int(all(check.is_ok for check in alive)))
@@ -258,6 +260,14 @@ class Meters(Collector):
             yield m.RPC_BYTES.by({(at,): tally.answer_bytes for at, tally in rpc})
         if self._waiting is not None:
             yield m.PENDING.one(self._waiting())
+
+
+def _tasks() -> int:
+    """Return how many tasks there are; who collects outside of an event loop has none."""
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:
+        return 0
 
 
 def _version() -> str:

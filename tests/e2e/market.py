@@ -34,6 +34,7 @@ class Plan:
         kept_transactions: How many it still answers for (some 7 KB of memory each).
         queue_size: Notifications that may wait for a client before it is cut off.
         faults: By kind how often a minute it strikes, from the first slot on.
+        keeps_ledger: Whether the truth is kept, and not only how many trades there were: it grows without end.
     """
 
     rate: float = 1_000.0
@@ -41,6 +42,7 @@ class Plan:
     kept_transactions: int = 80_000
     queue_size: int = 50_000
     faults: dict[str, float] = field(default_factory=dict)
+    keeps_ledger: bool = True
 
 
 class Market:
@@ -127,9 +129,11 @@ async def market(plan: Plan) -> AsyncIterator[Market]:
 class _Child:
     """The process, from inside: `_mode` says what each slot is."""
 
-    def __init__(self, node: Simulator) -> None:
+    def __init__(self, node: Simulator, *, keeps_ledger: bool) -> None:
         self._node = node
+        self._keeps_ledger = keeps_ledger
         self._mode = "rest"
+        self._trades: Counter[str] = Counter()
 
     async def run(self) -> None:
         """Obey until standard input ends."""
@@ -161,7 +165,8 @@ class _Child:
                     "struck": dict(node.faults.struck),
                 }
             case ["trades"]:
-                return {"trades": _trades(node)}
+                self._count()
+                return {"trades": dict(self._trades)}
             case ["ledger", path]:
                 node.write_ledger(Path(path))
                 return {}
@@ -182,12 +187,22 @@ class _Child:
         while self._mode in ("trade", "rest"):
             mode = self._mode
             make = self._node.run_until if mode == "trade" else self._node.idle_until
-            await make(lambda mode=mode: self._mode != mode)  # type: ignore[misc]  # mypy cannot infer a default
+            await make(lambda mode=mode: self._has_ended(mode))  # type: ignore[misc]  # mypy cannot infer a default
 
+    def _has_ended(self, mode: str) -> bool:
+        """Asked once a slot."""
+        if not self._keeps_ledger:
+            self._count()
+        return self._mode != mode
 
-def _trades(node: Simulator) -> dict[str, int]:
-    """Return by venue how many trades the ledger has."""
-    return dict(Counter(entry.said.venue for entry in node.ledger.of(Trade)))
+    def _count(self) -> None:
+        """Count the trades; what is counted is forgotten, unless it is to be kept."""
+        ledger = self._node.ledger
+        if self._keeps_ledger:
+            self._trades.clear()
+        self._trades.update(entry.said.venue for entry in ledger.of(Trade))
+        if not self._keeps_ledger:
+            ledger.entries.clear()
 
 
 def _say(**told: Any) -> None:
@@ -199,7 +214,7 @@ async def _child(plan: Plan) -> None:
     rules = Rules(kept_transactions=plan.kept_transactions)
     node = Simulator(seed=plan.seed, rate=plan.rate, rules=rules, queue_size=plan.queue_size, schedule=schedule)
     async with node:
-        await _Child(node).run()
+        await _Child(node, keeps_ledger=plan.keeps_ledger).run()
 
 
 if __name__ == "__main__":

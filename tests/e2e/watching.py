@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import socket
 import time
@@ -33,10 +34,12 @@ class Sample:
     """
     A daemon at one moment. `at_s` counts from the first sample; `page` holds metrics, summed over their labels.
 
-    `descriptors` and `threads` are the operating system's, `labelled` the metrics by name and text of the labels.
+    `descriptors` and `threads` are the operating system's, `cpu_s` is what was spent so far, `labelled` the metrics by
+    name and text of the labels.
     """
 
     at_s: float
+    cpu_s: float
     rss_bytes: int
     descriptors: int
     threads: int
@@ -100,6 +103,7 @@ class Watch:
         assert rss is not None
         return Sample(
             time.monotonic() - self._began,
+            _cpu_s((process / "stat").read_text()),
             int(rss[1]) * 1024,
             len(list((process / "fd").iterdir())),
             len(list((process / "task").iterdir())),
@@ -118,6 +122,12 @@ async def watching(watch: Watch) -> AsyncIterator[Watch]:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+
+
+def _cpu_s(stat: str) -> float:
+    """Return what a process spent, by proc(5): user and system time are the 14th and 15th field, in clock ticks."""
+    fields = stat.rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _page(port: int) -> str:

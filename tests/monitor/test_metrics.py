@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -49,6 +50,17 @@ def values(found: Samples, wanted: Mapping[str, float], **labels: str) -> dict[s
     return {name: value(found, name, **labels) for name in wanted}
 
 
+async def test_tasks_of_the_event_loop_are_counted() -> None:
+    """A task that never ends shows; one that ended does not."""
+    meters, _, _ = idle()
+    before = value(samples(meters), "asyncio_tasks")
+    waiting = asyncio.create_task(asyncio.Event().wait())
+    assert value(samples(meters), "asyncio_tasks") == before + 1
+    waiting.cancel()
+    await asyncio.wait({waiting})
+    assert value(samples(meters), "asyncio_tasks") == before
+
+
 def test_every_plain_count_is_told(tmp_path: Path) -> None:
     """Each number without labels comes out under its own name."""
     plain: dict[str, float] = {
@@ -62,6 +74,7 @@ def test_every_plain_count_is_told(tmp_path: Path) -> None:
         "commit_retries_total": 1,
         "database_retrying": 1,
         "standby": 0,
+        "asyncio_tasks": 0,
         "history_blocks_total": 31,
         "history_transactions_total": 32,
         "holes_oldest_age_seconds": 500,

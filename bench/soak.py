@@ -1,0 +1,247 @@
+"""
+Follow a market that misbehaves for a long time: `python -m bench.soak [--minutes 30] [--rate 2000] [--faults ...]`.
+
+Tells each minute what the daemon takes, and in the end whether anything grew: memory, tasks, file descriptors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+from bench.table import Row, figures, machine, update
+from tests import postgres
+from tests.e2e import daemon, installed
+from tests.e2e import rows as stored
+from tests.e2e.market import Plan, market
+from tests.e2e.outage import FOLLOWED
+from tests.e2e.watching import Watch, free_port, watching
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from tests.e2e.market import Market
+    from tests.e2e.watching import Sample
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "RELIABILITY.md"
+SECTION = "soak"
+MIB = 1 << 20
+EVERY_S, SETTLED_MIN = 5.0, 5
+MOST_GROWTH = 0.05
+MOST_MORE_DESCRIPTORS, MOST_MORE_TASKS = 2, 2
+LEAST_SHARE = 0.95  # of the rate that was asked for
+_KEPT_S = 120  # how long the node answers for a transaction: longer than a hole stays open
+# What a feed of blocks notices by itself, so that everything can be fetched: how often a minute.
+FAULTS = {
+    "restart": 0.2, "close": 1.0, "hang": 0.3, "drop": 1.0, "duplicate": 2.0, "delay": 1.0, "reorder": 1.0,
+    "wrong_envelope": 1.0, "limit": 1.0, "http_error": 1.0, "not_available": 1.0, "missing_in_list": 0.5,
+    "skip_slots": 1.0, "fork": 0.3, "stale": 0.5,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is measured; `program` None installs the wheel first."""
+
+    minutes: float = 30.0
+    rate: float = 2_000.0
+    feed: str = "blocks"
+    faults: dict[str, float] = field(default_factory=lambda: dict(FAULTS))
+    program: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Soaked:
+    """What came of it: samples while transactions flowed, and how rows and holes stood after that."""
+
+    samples: Sequence[Sample]
+    made: int
+    made_trades: int
+    stored_trades: int
+    open_holes: int
+    filled_holes: int
+    struck: dict[str, int]
+    seconds: float
+
+
+def rows(options: Options | None = None) -> list[Row]:
+    """Return the figures of one run; a line for each minute is printed meanwhile."""
+    options = options or Options()
+    with tempfile.TemporaryDirectory() as name, postgres.start(fsync=True) as server:
+        program = options.program or installed.install(Path(name))
+        with contextlib.redirect_stdout(sys.stderr):  # the daemon's log
+            soaked = asyncio.run(soak(options, program, server, Path(name)))
+    return verdict(options, soaked)
+
+
+async def soak(options: Options, program: Path, server: postgres.Server, folder: Path) -> Soaked:
+    """Run market, daemon and database in processes of their own."""
+    port = free_port()
+    plan = Plan(
+        rate=options.rate, faults=options.faults, keeps_ledger=False, kept_transactions=int(options.rate * _KEPT_S)
+    )
+    async with server.database() as url, market(plan) as node:
+        settings = {
+            "node.ws_url": node.ws_url, "node.http_url": node.http_url, "node.feed": options.feed,
+            "fetch.rate_per_s": "5000", "fetch.concurrency": "16", "database.url": url,
+            "metrics.listen": f"127.0.0.1:{port}", "start": "now",
+        }  # fmt: skip
+        await daemon.command(program, settings, "migrate")
+        async with (
+            daemon.ingest(program, folder, settings) as process,
+            watching(Watch(process.pid, port, EVERY_S)) as watch,
+            stored.connected(url) as connection,
+        ):
+            seconds = await _trade(options, node, watch)
+            flowing = list(watch.samples)
+            made, struck = await node.produced(), await node.struck()
+            await node.calm()
+            last_slot = await node.settle()
+            await watch.until(lambda sample: sample.highest("slot_progress") >= last_slot and not sample.waiting)
+            with contextlib.suppress(TimeoutError):  # what then is open counts against us
+                async with asyncio.timeout(_KEPT_S):
+                    while await stored.open_holes(connection):
+                        await watch.next()
+            holes = await stored.holes(connection)
+            trades = await node.trades()
+            return Soaked(
+                flowing, made, sum(trades.get(venue, 0) for venue in FOLLOWED), await stored.trades(connection),
+                sum(hole.filled_by is None for hole in holes), sum(hole.filled_by is not None for hole in holes),
+                struck, seconds,
+            )  # fmt: skip
+
+
+async def _trade(options: Options, node: Market, watch: Watch) -> float:
+    """Let transactions flow, and tell of each minute; return how many seconds that was."""
+    _say(HEADER)
+    await node.trade()
+    began = time.monotonic()
+    minute, told = 1, len(watch.samples)
+    while time.monotonic() < began + options.minutes * 60:
+        await watch.next()
+        if time.monotonic() >= began + minute * 60:
+            _say(line(minute, watch.samples[told:]))
+            minute, told = minute + 1, len(watch.samples)
+    await node.rest()
+    return time.monotonic() - began
+
+
+COLUMNS = (
+    "minute", "RSS (MiB)", "descriptors", "threads", "tasks", "records/s", "lag (s)", "behind", "journal (MiB)", "CPU",
+    "load",
+)  # fmt: skip
+HEADER = f"| {' | '.join(COLUMNS)} |\n|{'---:|' * len(COLUMNS)}"
+_READ: dict[str, Callable[[Sample], float]] = {
+    "rss": lambda sample: sample.rss_bytes,
+    "descriptors": lambda sample: sample.descriptors,
+    "threads": lambda sample: sample.threads,
+    "tasks": lambda sample: sample.page.get("asyncio_tasks", 0),
+}
+
+
+def line(minute: int, samples: Sequence[Sample]) -> str:
+    """Return a minute's samples as a line of a table: medians, but the longest lag and backlog."""
+    passed_s = samples[-1].at_s - samples[0].at_s
+    rate = (samples[-1].page["journal_newest_seq"] - samples[0].page["journal_newest_seq"]) / passed_s
+    cells = (
+        f"{_middle(samples, 'rss') / MIB:.1f}",
+        f"{_middle(samples, 'descriptors'):.0f}",
+        f"{_middle(samples, 'threads'):.0f}",
+        f"{_middle(samples, 'tasks'):.0f}",
+        f"{rate:.0f}",
+        f"{max(sample.page.get('lag_seconds', 0) for sample in samples):.1f}",
+        f"{max(sample.waiting for sample in samples)}",
+        f"{max(sample.page['journal_bytes'] for sample in samples) / MIB:.1f}",
+        f"{(samples[-1].cpu_s - samples[0].cpu_s) / passed_s:.0%}",
+        f"{os.getloadavg()[0]:.1f}",
+    )
+    return f"| {minute} | {' | '.join(cells)} |"
+
+
+def _middle(samples: Sequence[Sample], what: str) -> float:
+    return median(map(_READ[what], samples))
+
+
+def verdict(options: Options, soaked: Soaked) -> list[Row]:
+    """Return the figures with their goals: growth is from the first settled minute to the worst one after it."""
+    minutes = list(_minutes(soaked.samples))
+    settled = minutes[SETTLED_MIN:] or minutes[-1:]
+
+    def more(what: str) -> float:
+        return max(_middle(samples, what) for samples in settled) - _middle(settled[0], what)
+
+    first_bytes = _middle(settled[0], "rss")
+    made_per_s = soaked.made / soaked.seconds
+    return [
+        Row(f"transactions made, {options.minutes:g} min", made_per_s, "/s", least=LEAST_SHARE * options.rate),
+        Row(f"memory (RSS) in minute {min(SETTLED_MIN + 1, len(minutes))}", first_bytes / MIB, "MiB"),
+        Row("most that it grew by after that", more("rss") / first_bytes * 100, "%", most=MOST_GROWTH * 100),
+        Row("file descriptors more than then", more("descriptors"), "", most=MOST_MORE_DESCRIPTORS),
+        Row("tasks more than then", more("tasks"), "", most=MOST_MORE_TASKS),
+        Row("faults that struck", sum(soaked.struck.values()), "", least=1 if options.faults else None),
+        Row("kinds of them", len(soaked.struck), ""),
+        Row("holes filled", soaked.filled_holes, ""),
+        Row("holes left open", soaked.open_holes, "", most=0),
+        Row("trades lost (doubled: negative)", soaked.made_trades - soaked.stored_trades, "", most=0, least=0),
+        Row("trades stored", soaked.stored_trades, ""),
+    ]
+
+
+def _minutes(samples: Sequence[Sample]) -> Iterator[Sequence[Sample]]:
+    began = samples[0].at_s
+    for minute in range(int((samples[-1].at_s - began) / 60) + 1):
+        found = [sample for sample in samples if int((sample.at_s - began) / 60) == minute]
+        if len(found) * EVERY_S > 30:  # half a minute tells too little
+            yield found
+
+
+def show(found: Sequence[Row], *, write: bool) -> list[str]:
+    """Print the figures, put them into their page if asked to, and return what falls short."""
+    text = f"{machine()}\n\n{figures(found)}"
+    _say(text)
+    if write:
+        update(PAGE, SECTION, text)
+    return [miss for row in found for miss in row.misses]
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.__stdout__, flush=True)
+
+
+def faults_of(text: str) -> dict[str, float]:
+    """Read `KIND:RATE,...`; "none" is none, "all" the usual ones."""
+    if text in ("all", "none"):
+        return dict(FAULTS) if text == "all" else {}
+    pairs = (item.partition(":") for item in text.split(","))
+    return {kind.strip(): float(rate or 1) for kind, _, rate in pairs}
+
+
+def main() -> int:
+    """Run what the command line says; return the exit status."""
+    parser = argparse.ArgumentParser(description="Watch a daemon for a long time.")
+    parser.add_argument("--minutes", type=float, default=30.0, help="how long transactions flow")
+    parser.add_argument("--rate", type=float, default=2_000.0, help="transactions a second")
+    parser.add_argument("--feed", choices=("blocks", "logs"), default="blocks", help="what the daemon follows")
+    parser.add_argument("--faults", default="all", help="KIND:TIMES A MINUTE,... or all, none")
+    parser.add_argument("--program", type=Path, help="launch-monitor as it is installed (default: install the wheel)")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/RELIABILITY.md")
+    asked = parser.parse_args()
+    options = Options(asked.minutes, asked.rate, asked.feed, faults_of(asked.faults), asked.program)
+    misses = show(rows(options), write=asked.write)
+    for miss in misses:
+        _say(f"MISSED {miss}")
+    _say("FLAT" if not misses else "NOT AS IT SHOULD BE")
+    return 1 if misses else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
