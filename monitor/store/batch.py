@@ -139,8 +139,11 @@ class Written:
 
     `new` holds the richest copy where the batch had several (the others are duplicates). `refused` are those the
     database cannot hold, as the Fault that was stored instead; a Fault that was given counts as new or duplicate.
-    `other` facts only touch what they name. `batch_no` is None for a batch without facts. `voided` and `revived` are
-    stored trades that vanished with a fork, and those that came back.
+    `other` facts only touch what they name. `batch_no` is None for a batch without facts and settled slots.
+
+    `voided` are stored trades that vanished with a fork (take them off), `revived` those that stand again without being
+    told again (add them; one that was told again is `new`). Both have an empty `program`. What one batch brings as well
+    as voids is in `new` and in `voided`.
     """
 
     batch_no: int | None

@@ -192,6 +192,8 @@ def upgrade(old: Sequence[Any], new: Row, *, is_whole: bool = False) -> Row | No
     )
     if is_whole and reads_more(old, new):
         filled = (*filled[:-1], new[_TAIL])
+    elif old[_TAIL] is None and not _knows_all_of(old, new):
+        filled = (*filled[:-1], None)  # left over by an older layout
     moves = supersedes(new[ORDER], old[ORDER])
     if not moves and filled == tuple(known_by_old):
         return None
@@ -204,11 +206,12 @@ def reads_more(old: Sequence[Any], new: Sequence[Any]) -> bool:
     left, left_now = old[_TAIL] or b"", new[_TAIL] or b""
     if len(left_now) >= len(left) or not left.endswith(left_now):
         return False
-    return all(
-        value is not None
-        for stored, value in zip(old[_FILL_FROM:_TAIL], new[_FILL_FROM:_TAIL], strict=True)
-        if stored is not None
-    )
+    return _knows_all_of(old, new)
+
+
+def _knows_all_of(old: Sequence[Any], new: Sequence[Any]) -> bool:
+    pairs = zip(old[_FILL_FROM:_TAIL], new[_FILL_FROM:_TAIL], strict=True)
+    return all(value is not None for stored, value in pairs if stored is not None)
 
 
 def with_row(trade: Trade, row: Sequence[Any]) -> Trade:

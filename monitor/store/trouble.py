@@ -14,10 +14,23 @@ if TYPE_CHECKING:
 
     from monitor.errors import MonitorError
 
-_TRANSIENT_CLASSES = ("08", "53", "57", "58")
-"""Connection, resources, operator intervention, disk."""
-_TRANSIENT_STATES = ("40001", "40P01", "55P03", "25006")
-"""Serialization failure, deadlock, lock not available, read-only (a standby, or about to be one)."""
+# PostgreSQL's manual, appendix A. What is in none of these is a bug, XX000 ("cache lookup failed") and corruption too.
+_TRANSIENT_CLASSES = ("08", "53", "57")
+"""Connection; resources (disk, memory, connections); operator intervention (shutdown, statement timeout)."""
+_TRANSIENT_STATES = (
+    *("40001", "40003", "40P01", "55P03"),  # serialization, unknown completion, deadlock, lock not available
+    *("25006", "25P03", "25P04"),  # read-only (a standby, or about to be one), idle and transaction timeouts
+    *("58000", "58030"),  # system and I/O errors; 58P01 (a file of the server is missing) does not pass by itself
+)
+_PLAIN_WORDS = {
+    "53100": "its disk is full: nothing is lost, make room",
+    "53200": "it is out of memory",
+    "53300": "it has no connection left: raise max_connections or close some",
+    "25006": "it is read-only (a standby?)",
+    "57014": "a statement took too long",
+    "57P01": "it is shut down",
+    "57P03": "it is starting or stopping",
+}
 _FOREIGN_SCHEMA_STATES = ("42P01", "42703", "42883", "42804", "42809", "42P10")
 """Something that our statements name is not there, or is of another type."""
 _NOT_LET_IN = {
@@ -29,6 +42,9 @@ _NOT_LET_IN = {
 
 def translate(error: BaseException) -> MonitorError | None:
     """Return our error for one of asyncpg or the network, or None where it is no trouble with the server."""
+    if isinstance(error, asyncpg.InvalidCachedStatementError | asyncpg.OutdatedSchemaCacheError):
+        # Somebody changed a table under our statements; the next connection looks at the schema again.
+        return StoreUnavailable(f"PostgreSQL: a table was changed while we used it: {error}")
     if isinstance(error, asyncpg.PostgresError):
         return _translate_state(error, error.sqlstate or "")
     if isinstance(error, OSError):  # TimeoutError is one, without a text
@@ -62,10 +78,14 @@ def is_refusal(error: BaseException) -> bool:
 
 def _translate_state(error: asyncpg.PostgresError, state: str) -> MonitorError | None:
     if state[:2] in _TRANSIENT_CLASSES or state in _TRANSIENT_STATES:
-        return StoreUnavailable(f"PostgreSQL cannot serve us now: {error} ({state})")
+        why = _PLAIN_WORDS.get(state, "it cannot serve us now")
+        return StoreUnavailable(f"PostgreSQL: {why}: {error} ({state})")
     for prefix, mend in _NOT_LET_IN.items():
         if state.startswith(prefix):
             return ConfigError(f"PostgreSQL does not let us in: {error}", mend=mend)
     if state in _FOREIGN_SCHEMA_STATES:
-        return SchemaMismatch(f"the database's schema is not ours: {error}", mend="run `launch-monitor migrate`")
+        return SchemaMismatch(
+            f"the database's schema is not the one that this program writes: {error}",
+            mend="run `launch-monitor migrate`, or start the launch-monitor that the database was migrated for",
+        )
     return None

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 
-from monitor.errors import AlreadyRunning, SchemaMismatch, StoreUnavailable
-from monitor.store.batch import Batch, Progress
+from monitor.errors import AlreadyRunning, LockLost, SchemaMismatch, StoreUnavailable
+from monitor.store.batch import Batch, Progress, Settled
 from monitor.store.store import Store
 from monitor.store.trouble import translate
-from tests.store.facts import fault, launch, trade
+from tests.store.facts import SIGNATURE, SLOT, fault, launch, trade
 from tests.store.wire import wire
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from decoders.core.types import Fact
+    from monitor.store.batch import Written
     from tests.store.wire import Cut, Wire
 
 FACTS: list[Fact] = [launch(), trade(), fault()]
@@ -46,14 +47,26 @@ async def sql(database_url: str) -> AsyncIterator[asyncpg.Connection]:
     await connection.close()
 
 
-async def write_until_done(store: Store, batch: Batch) -> int:
-    """Repeat a batch as the daemon does and return how many of its facts were new."""
+async def written(store: Store, batch: Batch) -> Written:
+    """Repeat a batch as the daemon does and return what came of it."""
     for _ in range(100):
         try:
-            return len((await store.write(batch)).new)
+            return await store.write(batch)
         except StoreUnavailable:
             await asyncio.sleep(0)
     raise AssertionError("the database did not come back")
+
+
+async def write_until_done(store: Store, batch: Batch) -> int:
+    """Repeat a batch as the daemon does and return how many of its facts were new."""
+    return len((await written(store, batch)).new)
+
+
+async def locked(store: Store) -> None:
+    """Return once the store has the lock."""
+    while True:
+        if await store.try_lock():
+            return
 
 
 async def waiting(sql: asyncpg.Connection) -> None:
@@ -136,10 +149,55 @@ async def test_a_writer_that_was_replaced_ends(store: Store, sql: asyncpg.Connec
                 break
             except AlreadyRunning:
                 await asyncio.sleep(0)
-        with pytest.raises((AlreadyRunning, StoreUnavailable)):
+        while True:
+            try:
+                await store.write(Batch([trade(signature="other")]))
+            except StoreUnavailable:
+                continue
+            except LockLost:
+                break
+        with pytest.raises(AlreadyRunning) as caught:
             await store.write(Batch([trade(signature="other")]))
-        with pytest.raises(AlreadyRunning):
-            await store.write(Batch([trade(signature="other")]))
+        assert type(caught.value) is AlreadyRunning
+
+
+async def test_what_another_writer_did_is_seen(store: Store, sql: asyncpg.Connection, database_url: str) -> None:
+    """It wrote while we were away, and undid a trade that we remember: told again, the trade is new."""
+    await store.write(Batch([trade()]))
+    await sql.execute("SELECT pg_terminate_backend($1)", store._writing_pid)
+    async with await Store.open(database_url) as standby:
+        await locked(standby)
+        told = await standby.write(Batch(settled=[Settled(slot=SLOT, signatures=())]))
+        assert [fact.signature for fact in told.voided] == [SIGNATURE]
+    assert await write_until_done(store, Batch([trade()])) == 1
+
+
+async def test_a_schema_that_moves_on_ends_the_writer(store: Store, sql: asyncpg.Connection) -> None:
+    """Somebody migrated while we ran: the batch is not committed, and the message says which step."""
+    await store.write(Batch([trade()]))
+    await sql.execute(
+        "INSERT INTO schema_migrations (number, name, edition, checksum) SELECT 9999, 'later', edition, '' "
+        "FROM schema_migrations LIMIT 1"
+    )
+    with pytest.raises(SchemaMismatch, match="9999"):
+        await store.write(Batch([trade(signature="other")]))
+    assert await sql.fetchval("SELECT count(*) FROM transactions") == 1
+    await sql.execute("SELECT pg_terminate_backend($1)", store._writing_pid)
+    with pytest.raises(SchemaMismatch, match="ahead"):
+        await write_until_done(store, Batch([trade(signature="other")]))
+
+
+async def test_a_void_of_unknown_outcome_is_told_once(cut: tuple[Wire, Store], sql: asyncpg.Connection) -> None:
+    """The connection breaks after the commit of a settled slot: repeated, it still says what vanished."""
+    link, store = cut
+    await store.write(Batch([trade()]))
+    batch = Batch(settled=[Settled(slot=SLOT, signatures=())])
+    link.cut = "after"
+    with pytest.raises(StoreUnavailable):
+        await store.write(batch)
+    link.cut = None
+    assert [fact.signature for fact in (await written(store, batch)).voided] == [SIGNATURE]
+    assert await sql.fetchval("SELECT count(*) FROM transactions WHERE voided_at IS NULL") == 0
 
 
 async def test_somebody_else_writing_is_noticed(store: Store, sql: asyncpg.Connection) -> None:
@@ -194,6 +252,12 @@ async def test_a_table_that_vanished_is_a_mismatch(store: Store, sql: asyncpg.Co
         (asyncpg.TooManyConnectionsError("x"), StoreUnavailable),
         (asyncpg.DiskFullError("x"), StoreUnavailable),
         (asyncpg.AdminShutdownError("x"), StoreUnavailable),
+        (asyncpg.QueryCanceledError("x"), StoreUnavailable),
+        (asyncpg.PostgresIOError("x"), StoreUnavailable),
+        (asyncpg.OutOfMemoryError("x"), StoreUnavailable),
+        (asyncpg.StatementCompletionUnknownError("x"), StoreUnavailable),
+        (asyncpg.IdleInTransactionSessionTimeoutError("x"), StoreUnavailable),
+        (asyncpg.InvalidCachedStatementError("x"), StoreUnavailable),
         (asyncpg.CannotConnectNowError("x"), StoreUnavailable),
         (asyncpg.ConnectionDoesNotExistError("x"), StoreUnavailable),
         (TimeoutError(), StoreUnavailable),
@@ -210,4 +274,16 @@ def test_errors_are_translated(error: Exception, kind: type[Exception]) -> None:
 def test_bugs_are_not_translated() -> None:
     """What is wrong with us ends the process loudly."""
     assert translate(ValueError("bug")) is None
-    assert translate(asyncpg.PostgresSyntaxError("bug")) is None
+    bugs = (asyncpg.PostgresSyntaxError, asyncpg.InternalServerError, asyncpg.UndefinedFileError)
+    assert [translate(kind("bug")) for kind in (*bugs, asyncpg.DataCorruptedError)] == [None] * 4
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(asyncpg.DiskFullError("x"), "disk is full"), (asyncpg.TooManyConnectionsError("x"), "connection")],
+)
+def test_trouble_is_told_in_plain_words(error: Exception, words: str) -> None:
+    """An operator reads in one line what to do, with the SQLSTATE."""
+    text = str(translate(error))
+    assert words in text
+    assert str(getattr(error, "sqlstate", "")) in text
