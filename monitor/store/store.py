@@ -49,8 +49,8 @@ _WRITER_SETTINGS = {
     "enable_mergejoin": "off",
     "enable_seqscan": "off",
 }
-# After these a connection is given up: nobody knows what it is in the middle of, or it may only read, and would go on so
-# after another server was made the primary.
+# After these a connection is given up: nobody knows what it is in the middle of, or it may only read, and would be so
+# bound after another server was made the primary.
 _USELESS = (asyncpg.InternalClientError, OSError, asyncio.CancelledError, asyncpg.ReadOnlySQLTransactionError)
 
 
