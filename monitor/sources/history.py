@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
@@ -79,7 +80,8 @@ class History:
 
     What was missing goes into the outlet (feed "history"), in the order of slots, with `HolePart` and `SlotSettled` as
     far as it is proven, then `HoleFilled`. What cannot be had leaves the hole open, with the reason noted, and is tried
-    again later. Holes take turns, oldest first. `tally` counts.
+    again later. A transaction that the node does not know is settled by its slot: if the finalized chain does not hold
+    it there, it vanished with a fork, and nothing is missing. Holes take turns, oldest first. `tally` counts.
     """
 
     def __init__(
@@ -188,12 +190,17 @@ class History:
     async def _fill(self, hole: OpenHole, work: Work, out: Outlet) -> Lack | None:
         """Deliver what is missing, as much of it as a turn has; return why something of that could not be had."""
         try:
+            unknown: Lack | None = None
             if hole.signature is not None:
-                return await self._fill_signature(hole.first_slot, hole.signature, out)
-            is_settled = hole.reason in SETTLED_REASONS
+                unknown = await self._fill_signature(hole.first_slot, hole.signature, out)
+                if unknown is None:
+                    return None
+            # Nobody knows it? It may have vanished with a fork: the finalized chain tells what its slot holds.
+            is_settled = unknown is not None or hole.reason in SETTLED_REASONS
             blocks = self._blocks.at("finalized") if is_settled else self._blocks
             prover = Prover(blocks, look_ahead_slots=self._rules.look_ahead_slots)
-            return await self._filling.fill(hole.id, work, prover, out, is_settled=is_settled)
+            lack = await self._filling.fill(hole.id, work, prover, out, is_settled=is_settled)
+            return lack if lack is None or unknown is None else replace(lack, reason=f"{unknown.reason}; {lack.reason}")
         except RequestFailed as error:
             return lack_of(hole.first_slot, error)
         except SourceLost as error:

@@ -280,12 +280,32 @@ async def test_a_transaction_comes_with_its_block() -> None:
 
 
 async def test_a_transaction_whose_block_cannot_be_had_is_fetched_alone() -> None:
-    """And one that the node does not know stays missing."""
+    """And one that the node does not know stays missing while its slot is not final."""
     async with filling(Hole(1, 100, 100, said.signature(100)), slots=[99, 100]) as subject:
         subject.chain.errors = {100: PRUNED}
         assert await subject.told() == [100, "filled 1"]
-    async with filling(Hole(1, 100, 100, said.signature(7)), slots=[99, 100]) as subject:
-        assert await subject.reason() == "the node does not know the transaction"
+    async with filling(Hole(1, 100, 100, said.signature(7)), slots=[99]) as subject:
+        assert (await subject.reason()).startswith(
+            "the node does not know the transaction; no block at or after slot 100"
+        )
+
+
+async def test_a_transaction_that_vanished_is_not_missing() -> None:
+    """Nobody knows it, and its slot finally holds others, or none: that is settled, and nothing is open."""
+    hole = Hole(1, 100, 100, said.signature(7), reason="the node does not have it yet")
+    async with filling(hole, slots=[99, 100, 101]) as subject:
+        told = [await subject.out.get() for _ in range(3)]
+        assert told[1:] == [
+            SlotSettled(100, (said.signature(100),)),
+            HoleFilled(1, 100, 100, said.signature(7)),
+        ]
+    async with filling(hole, slots=[99, 102]) as subject:
+        assert [await subject.out.get() for _ in range(2)] == [
+            SlotSettled(100, ()),
+            HoleFilled(1, 100, 100, said.signature(7)),
+        ]
+        asked = subject.node.asked("getBlocks")
+        assert {params[-1]["commitment"] for params in asked} == {"finalized"}
 
 
 async def test_a_hole_that_cannot_be_filled_does_not_hold_up_others() -> None:
