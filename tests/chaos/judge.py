@@ -11,6 +11,7 @@ from tests.e2e.truth import differences
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 FOLLOWED = {"pumpfun", "pumpswap", "raydium_launchpad"}
 _OPEN = "SELECT count(*) FROM holes WHERE filled_at IS NULL"
@@ -29,6 +30,20 @@ SELECT feed, first_slot, last_slot, signature, reason, filled_through, tries, la
 """
 _FAULTS = (
     "SELECT program, event, reason, count(*) AS count FROM faults WHERE resolved_at IS NULL GROUP BY 1, 2, 3 LIMIT 5"
+)
+
+_KEPT = (
+    "mints",
+    "tokens",
+    "pools",
+    "transactions",
+    "changes",
+    "faults",
+    "feeds",
+    "holes",
+    "journals",
+    "finality",
+    "batches",
 )
 
 
@@ -92,6 +107,17 @@ async def verdict(url: str, ledger: dict[str, Any], *, forked: bool) -> Verdict:
         stored=await _value(url, "SELECT count(*) FROM transactions WHERE voided_at IS NULL"),
         words=words,
     )
+
+
+async def keep(url: str, folder: Path) -> None:
+    """Copy what the daemon writes into files, to be looked at."""
+    connection = await asyncpg.connect(url)
+    try:
+        for table in _KEPT:
+            query = f"SELECT * FROM {table}"
+            await connection.copy_from_query(query, output=folder / f"{table}.csv", format="csv", header=True)
+    finally:
+        await connection.close()
 
 
 async def _value(url: str, query: str, *arguments: int) -> Any:

@@ -1,7 +1,7 @@
 """
 One run of chaos: a simulated node, a daemon that is killed again and again, and everything around it breaking.
 
-`python -m tests.chaos.one NAME FOLDER REDIS_PORT SERVER_JSON` prints the outcome as one line of JSON.
+`python -m tests.chaos.one NAME FOLDER REDIS_PORT SERVER_JSON AUDITS` (0 or 1) prints the outcome as one line of JSON.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ class Run:
             return self._breakers.to_http.connections > 0
         return self._node.subscriptions > 0
 
-    async def go(self, url: str, outcome: Outcome) -> Verdict:
+    async def go(self, url: str, outcome: Outcome, *, audits: bool) -> Verdict:
         """Run from the first subscription to the verdict."""
         node, what = self._node, self._plan
         if not await self._quiet_until(lambda: judge.has_begun(url), READY_S):
@@ -181,12 +181,16 @@ class Run:
             outcome.odd.append(f"not complete {RECOVERED_S:g} s after all faults: {await judge.where(url)}")
         if what.changes_layouts:
             await self._redecode(outcome)
-        if what.is_silent:
+        if what.is_silent and audits:
             await self._audit(outcome)
         if what.changes_layouts or what.is_silent:
             await self._quiet_until(lambda: judge.is_settled(url, last_slot), RECOVERED_S)
         outcome.recovery_s = round(time.monotonic() - began, 1)
-        return await judge.verdict(url, node.export(), forked="fork" in what.kinds)
+        found = await judge.verdict(url, node.export(), forked="fork" in what.kinds)
+        if found.words or found.open_holes:
+            node.write_ledger(self._folder / "ledger.json")
+            await judge.keep(url, self._folder)
+        return found
 
     async def _is_up(self) -> bool:
         return self._follows()
@@ -231,7 +235,7 @@ class Run:
             outcome.odd.append(f"{arguments[0]} ended with {code}: {said[-300:]}")
 
 
-async def run(what: Plan, folder: Path, server: Server, redis_port: int) -> Outcome:
+async def run(what: Plan, folder: Path, server: Server, redis_port: int, *, audits: bool) -> Outcome:
     """Carry out a plan; logs and configuration stay in `folder`."""
     began = time.monotonic()
     outcome = Outcome(what.name, what.kinds, what.feeds)
@@ -249,7 +253,7 @@ async def run(what: Plan, folder: Path, server: Server, redis_port: int) -> Outc
         daemon = child.Child(PROGRAM, config, folder / "ingest.log")
         breakers = Breakers(server, name, proxies)
         async with child.running(daemon), _beside(scrapes.run()):
-            verdict = await Run(what, folder, node, daemon, breakers).go(server.url(name), outcome)
+            verdict = await Run(what, folder, node, daemon, breakers).go(server.url(name), outcome, audits=audits)
     _sum(outcome, verdict, daemon, scrapes)
     outcome.seconds = round(time.monotonic() - began, 1)
     return outcome
@@ -299,10 +303,10 @@ def _sum(outcome: Outcome, verdict: Verdict, daemon: child.Child, scrapes: Scrap
 
 def main() -> None:
     """Run what the command line says."""
-    name, folder, redis_port, server = sys.argv[1:]
+    name, folder, redis_port, server, audits = sys.argv[1:]
     given = json.loads(server)
     where = servers.Server(given["port"], tuple(given["control"]), given["options"])
-    outcome = asyncio.run(run(plan.read(name), Path(folder), where, int(redis_port)))
+    outcome = asyncio.run(run(plan.read(name), Path(folder), where, int(redis_port), audits=audits == "1"))
     sys.stdout.write(json.dumps(asdict(outcome)))
 
 

@@ -116,11 +116,22 @@ async def _migrate(server: Server, folder: Path) -> None:
         raise RuntimeError(said)
 
 
-def run_one(what: Plan, around: Around, keep: Path) -> Outcome:
-    """Carry out a plan in a process of its own; keep its folder if something is not as promised."""
+def run_one(what: Plan, around: Around, keep: Path, *, audits: bool = True) -> Outcome:
+    """
+    Carry out a plan in a process of its own; keep its folder if something is not as promised.
+
+    Args:
+        audits: Whether an audit looks for what feeds cannot notice, where that is needed.
+    """
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     with (folder / "run.log").open("wb") as log:
-        arguments = [what.name, str(folder), str(around.redis_port), json.dumps(asdict(around.server))]
+        arguments = [
+            what.name,
+            str(folder),
+            str(around.redis_port),
+            json.dumps(asdict(around.server)),
+            str(int(audits)),
+        ]
         done = subprocess.run(
             [sys.executable, "-m", "tests.chaos.one", *arguments],
             stdout=subprocess.PIPE, stderr=log, check=False, cwd=ROOT, timeout=_LONGEST_RUN_S,

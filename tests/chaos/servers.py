@@ -55,7 +55,7 @@ class Server:
     @asynccontextmanager
     async def database(self, name: str) -> AsyncIterator[str]:
         """Make a migrated database; it is dropped afterwards."""
-        await self.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER {ROLE}")
+        await self.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER {ROLE} STRATEGY FILE_COPY")
         try:
             yield name
         finally:

@@ -40,6 +40,16 @@ def test_nothing_is_lost_or_doubled(around: Around, name: str) -> None:
     assert outcome.stored
 
 
+@pytest.mark.ci
+@pytest.mark.slow
+def test_what_is_lost_is_seen(around: Around, tmp_path: Path) -> None:
+    """A notification that a node swallows is lost as long as nobody audits: such a loss shows."""
+    outcome = run_one(plan.read("1:drop:logs"), around, tmp_path, audits=False)
+    assert outcome.lost
+    assert not outcome.doubled
+    assert not outcome.is_good
+
+
 def test_a_seed_draws_the_same_run_again() -> None:
     """A run's name is all that it takes to repeat it; another seed draws another one."""
     for what in _PLANS:
