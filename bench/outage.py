@@ -26,7 +26,7 @@ from tests.e2e.outage import Outage, run
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tests.e2e.outage import Outcome
+    from tests.e2e.outage import Outcome, Stages
     from tests.e2e.watching import Sample
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "RELIABILITY.md"
@@ -68,33 +68,33 @@ def rows(options: Options | None = None) -> list[Row]:
 
 
 def _away(outage: Outage, outcome: Outcome, forecast: float) -> list[Row]:
-    seconds = outcome.during[-1].at_s - outcome.during[0].at_s
-    grew = outcome.bytes_per_record * outcome.appended_per_s * seconds
-    computed = forecast * outcome.appended_per_s * seconds
-    catch_up = outcome.committed_per_s / outcome.live_per_s
-    minute, lag = f"{outage.away_s / 60:g} min away at {outage.rate:g}/s", outcome.after[-1].page["lag_seconds"]
+    stages = outcome.stages
+    seconds = stages.during[-1].at_s - stages.during[0].at_s
+    grew, computed = (each * stages.appended_per_s * seconds for each in (stages.bytes_per_record, forecast))
+    # What came in while it was committed; and before, when nothing else took the processor's time.
+    live_per_s = max(stages.live_per_s, stages.appended_per_s)
     return [
-        Row(f"{minute}: records appended, of {outage.rate:g} transactions made", outcome.appended_per_s, "/s"),
-        Row("bytes on disk per record", outcome.bytes_per_record, "B"),
-        Row("bytes per record, computed (bench/journal.py)", forecast, "B"),
+        Row(f"{outage.away_s / 60:g} minutes away: transactions made, of {outage.rate:g}/s", stages.made_per_s, "/s"),
+        Row("records appended meanwhile", stages.appended_per_s, "/s"),
+        Row("bytes on disk per record", stages.bytes_per_record, "B"),
+        Row("bytes on disk per record, computed (bench/journal.py)", forecast, "B"),
         Row("the journal grew by", grew / MIB, "MiB"),
         Row("the journal should grow by, computed", computed / MIB, "MiB"),
         Row("how far off that is", abs(grew / computed - 1) * 100, "%", most=MOST_OFF * 100),
-        Row("first commit after the database is back", outcome.first_commit_s, "s"),
-        Row("records committed while catching up", outcome.committed_per_s, "/s"),
-        Row("records that came meanwhile", outcome.live_per_s, "/s"),
-        Row("catch-up against the live rate", catch_up, "times", least=LEAST_CATCH_UP),
-        Row("until the lag is normal", outcome.normal_s, "s"),
-        Row("lag then", lag, "s"),
-        *_memory(outcome),
+        Row("first commit after the database is back", stages.first_commit_s, "s"),
+        Row("records committed while catching up", stages.committed_per_s, "/s"),
+        Row("against the rate at which they come", stages.committed_per_s / live_per_s, "times", least=LEAST_CATCH_UP),
+        Row("until nothing waits any more", stages.normal_s, "s"),
+        *_memory(stages),
         *_truth(outcome),
     ]
 
 
-def _memory(outcome: Outcome) -> list[Row]:
-    stages = {"before": outcome.before, "away": outcome.during, "catching up": outcome.catching_up}
-    found = [Row(f"memory (RSS), {name}", _rss(samples), "MiB") for name, samples in stages.items()]
-    return [*found, Row("memory (RSS), after", _rss(outcome.after), "MiB")]
+def _memory(stages: Stages) -> list[Row]:
+    found = {
+        "before": stages.before, "away": stages.during, "catching up": stages.catching_up, "after": stages.after
+    }  # fmt: skip
+    return [Row(f"memory (RSS), {name}", _rss(samples), "MiB") for name, samples in found.items()]
 
 
 def _rss(samples: Sequence[Sample]) -> float:
@@ -102,10 +102,11 @@ def _rss(samples: Sequence[Sample]) -> float:
 
 
 def _full(outcome: Outcome) -> list[Row]:
-    most = max(sample.page["journal_bytes"] for sample in outcome.during)
+    during = outcome.stages.during
+    most = max(sample.page["journal_bytes"] for sample in during)
     return [
         Row(f"full at {_FULL_MIB} MiB: most that the journal took", most / MIB, "MiB"),
-        Row("until the node dropped us", outcome.during[-1].at_s - outcome.during[0].at_s, "s"),
+        Row("until the node dropped us", during[-1].at_s - during[0].at_s, "s"),
         Row("holes recorded", len(outcome.holes), "", least=1),
         Row("slots in them", sum(hole.slots for hole in outcome.holes), ""),
         Row("holes left open", sum(hole.filled_by is None for hole in outcome.holes), "", most=0),

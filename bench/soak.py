@@ -71,6 +71,7 @@ class Soaked:
     filled_holes: int
     struck: dict[str, int]
     seconds: float
+    market_cpu_s: float
 
 
 def rows(options: Options | None = None) -> list[Row]:
@@ -103,7 +104,7 @@ async def soak(options: Options, program: Path, server: postgres.Server, folder:
         ):
             seconds = await _trade(options, node, watch)
             flowing = list(watch.samples)
-            made, struck = await node.produced(), await node.struck()
+            made, struck, cpu_s = await node.produced(), await node.struck(), await node.cpu_s()
             await node.calm()
             last_slot = await node.settle()
             await watch.until(lambda sample: sample.highest("slot_progress") >= last_slot and not sample.waiting)
@@ -116,7 +117,7 @@ async def soak(options: Options, program: Path, server: postgres.Server, folder:
             return Soaked(
                 flowing, made, sum(trades.get(venue, 0) for venue in FOLLOWED), await stored.trades(connection),
                 sum(hole.filled_by is None for hole in holes), sum(hole.filled_by is not None for hole in holes),
-                struck, seconds,
+                struck, seconds, cpu_s,
             )  # fmt: skip
 
 
@@ -183,6 +184,9 @@ def verdict(options: Options, soaked: Soaked) -> list[Row]:
     made_per_s = soaked.made / soaked.seconds
     return [
         Row(f"transactions made, {options.minutes:g} min", made_per_s, "/s", least=LEAST_SHARE * options.rate),
+        Row("what the machine spent on making one", soaked.market_cpu_s / soaked.made * 1e6, "us"),
+        Row("what the daemon spent on one", _spent_s(soaked.samples) / soaked.made * 1e6, "us"),
+        Row("load average (2 cores, shared)", os.getloadavg()[2], ""),
         Row(f"memory (RSS) in minute {min(SETTLED_MIN + 1, len(minutes))}", first_bytes / MIB, "MiB"),
         Row("most that it grew by after that", more("rss") / first_bytes * 100, "%", most=MOST_GROWTH * 100),
         Row("file descriptors more than then", more("descriptors"), "", most=MOST_MORE_DESCRIPTORS),
@@ -194,6 +198,10 @@ def verdict(options: Options, soaked: Soaked) -> list[Row]:
         Row("trades lost (doubled: negative)", soaked.made_trades - soaked.stored_trades, "", most=0, least=0),
         Row("trades stored", soaked.stored_trades, ""),
     ]
+
+
+def _spent_s(samples: Sequence[Sample]) -> float:
+    return samples[-1].cpu_s - samples[0].cpu_s
 
 
 def _minutes(samples: Sequence[Sample]) -> Iterator[Sequence[Sample]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
@@ -86,6 +87,10 @@ class Market:
         """Return by kind how often faults struck."""
         return dict((await self._ask("status"))["struck"])
 
+    async def cpu_s(self) -> float:
+        """Return the processor time that it spent so far."""
+        return float((await self._ask("status"))["cpu_s"])
+
     async def trades(self) -> dict[str, int]:
         """Return by venue how many trades were made."""
         return dict((await self._ask("trades"))["trades"])
@@ -163,6 +168,7 @@ class _Child:
                     "produced": node.chain.produced,
                     "subscriptions": node.subscriptions,
                     "struck": dict(node.faults.struck),
+                    "cpu_s": time.process_time(),
                 }
             case ["trades"]:
                 self._count()
@@ -211,7 +217,7 @@ def _say(**told: Any) -> None:
 
 async def _child(plan: Plan) -> None:
     schedule = Schedule.drawn(plan.seed, plan.faults) if plan.faults else None  # type: ignore[arg-type]  # names by text
-    rules = Rules(kept_transactions=plan.kept_transactions)
+    rules = Rules(kept_transactions=plan.kept_transactions, start_time=int(time.time()))
     node = Simulator(seed=plan.seed, rate=plan.rate, rules=rules, queue_size=plan.queue_size, schedule=schedule)
     async with node:
         await _Child(node, keeps_ledger=plan.keeps_ledger).run()

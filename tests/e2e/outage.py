@@ -50,12 +50,12 @@ class Outage:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Stages:
     """
-    What was measured: samples before, during, from the first commit until there was no backlog, and from there on.
+    Samples before, during, from the first commit until there was no backlog, and from there on.
 
-    `first_commit_s` and `normal_s` count from when the database was back. `differences` is what is wrong with the rows;
-    `load` the machine's load average while all that ran.
+    `first_commit_s` and `normal_s` count from when the database was back; `made_per_s` are the transactions that the
+    market came to while it was away.
     """
 
     before: Sequence[Sample]
@@ -64,10 +64,7 @@ class Outcome:
     after: Sequence[Sample]
     first_commit_s: float
     normal_s: float
-    differences: Sequence[str]
-    holes: Sequence[Hole]
-    trades: int
-    load: tuple[float, float, float]
+    made_per_s: float
 
     @property
     def appended_per_s(self) -> float:
@@ -88,6 +85,17 @@ class Outcome:
     def bytes_per_record(self) -> float:
         """By how many bytes each record made the journal grow while the database was away."""
         return _rise(self.during, "journal_bytes") / _rise(self.during, "journal_newest_seq")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What was measured. `differences` is what is wrong with the rows; `load` the load average while all that ran."""
+
+    stages: Stages
+    differences: Sequence[str]
+    holes: Sequence[Hole]
+    trades: int
+    load: tuple[float, float, float]
 
 
 def _rise(samples: Sequence[Sample], name: str) -> float:
@@ -116,7 +124,7 @@ async def run(outage: Outage, program: Path, server: postgres.Server, folder: Pa
                 await watch.next()
             trades, holes = await rows.trades(connection), await rows.holes(connection)
         wrong = await differences(url, await node.ledger(folder / "ledger.json"), FOLLOWED)
-        return Outcome(*stages, wrong, holes, trades, load)
+        return Outcome(stages, wrong, holes, trades, load)
 
 
 def _kept(outage: Outage) -> int:
@@ -125,14 +133,14 @@ def _kept(outage: Outage) -> int:
     return int(outage.rate * (3 * seconds if outage.feed == "logs" or outage.max_bytes else 60))
 
 
-async def _stages(
-    outage: Outage, node: Market, proxy: Proxy, watch: Watch
-) -> tuple[list[Sample], list[Sample], list[Sample], list[Sample], float, float]:
+async def _stages(outage: Outage, node: Market, proxy: Proxy, watch: Watch) -> Stages:
     await node.trade()
     before = await _take(watch, outage.before_s)
     await proxy.refuse()
     proxy.cut()
+    made = await node.produced()
     during = await _take(watch, outage.away_s, node if outage.until_dropped else None)
+    made_per_s = (await node.produced() - made) / (during[-1].at_s - during[0].at_s)
     await proxy.accept()
     back_at = time.monotonic()
     while (first := await watch.next()).page["database_retrying"]:
@@ -141,7 +149,7 @@ async def _stages(
     while len(catching_up) < 2 or catching_up[-1].waiting >= CAUGHT_UP:
         catching_up.append(await watch.next())
     normal_s = time.monotonic() - back_at
-    return before, during, catching_up, await _take(watch, outage.after_s), first_s, normal_s
+    return Stages(before, during, catching_up, await _take(watch, outage.after_s), first_s, normal_s, made_per_s)
 
 
 async def _take(watch: Watch, seconds: float, drops: Market | None = None) -> list[Sample]:

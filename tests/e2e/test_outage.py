@@ -27,10 +27,10 @@ async def test_what_comes_while_the_database_is_away_waits_in_the_journal(
     assert outcome.differences == []
     assert outcome.holes == []
     assert outcome.trades > 0
-    waited = [sample.waiting for sample in outcome.during]
+    waited = [sample.waiting for sample in outcome.stages.during]
     assert waited[-1] > waited[0]
-    assert outcome.committed_per_s > outcome.live_per_s
-    assert outcome.after[-1].waiting < outage.CAUGHT_UP
+    assert outcome.stages.committed_per_s > outcome.stages.live_per_s
+    assert outcome.stages.after[-1].waiting < outage.CAUGHT_UP
 
 
 async def test_a_full_journal_holds_the_node_back_until_it_drops_us_and_what_is_missed_is_filled_in(
@@ -41,8 +41,8 @@ async def test_a_full_journal_holds_the_node_back_until_it_drops_us_and_what_is_
         rate=500, away_s=120, before_s=5, after_s=5, max_bytes=4 * MIB, queue_size=20, until_dropped=True
     )
     outcome = await outage.run(plan, program, server, tmp_path)
-    assert max(sample.page["journal_full"] for sample in outcome.during) == 1
-    assert max(sample.page["journal_bytes"] for sample in outcome.during) < 5 * MIB
+    assert max(sample.page["journal_full"] for sample in outcome.stages.during) == 1
+    assert max(sample.page["journal_bytes"] for sample in outcome.stages.during) < 5 * MIB
     assert outcome.differences == []
     assert outcome.holes
     assert {hole.filled_by for hole in outcome.holes} == {"history"}
