@@ -22,6 +22,8 @@ from tests.simulator.reading import differences
 if TYPE_CHECKING:
     from simulator.fork import Way
 
+pytestmark = pytest.mark.slow  # a whole market each
+
 NAMES = ("pumpfun", "pumpswap", "raydium_launchpad", "raydium_cpmm")
 NEWEST = {"commitment": "confirmed", "maxSupportedTransactionVersion": 1}
 RULES = Rules(finalized_lag=8, skipped_share=0.05)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from decoders.core.registry import Registry
     from simulator.faults.schedule import Kind
 
+pytestmark = pytest.mark.slow  # a whole market each
+
 NAMES = ("pumpfun", "pumpswap", "raydium_launchpad", "raydium_cpmm")
 TRADE, BUY, SELL = "pumpfun.TradeEvent", "pumpswap.BuyEvent", "pumpswap.SellEvent"
 CHANGES: list[tuple[Kind, str, str]] = [

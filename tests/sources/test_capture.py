@@ -161,7 +161,7 @@ def test_captures_put_together(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b"{}", b"\x1f\x8b", gzip.compress(b"x\n"), b'{"launch_monitor_capture":2,"feed":"f"}']
+    "text", [b"", b"{}", b"\x1f\x8b", gzip.compress(b"x\n", mtime=0), b'{"launch_monitor_capture":2,"feed":"f"}']
 )
 def test_no_capture(text: bytes) -> None:
     """Other files are refused."""

@@ -86,6 +86,7 @@ async def follow(store: Store, story: Forked, dice: random.Random) -> Sum:
     raise AssertionError("doubts are never settled")
 
 
+@pytest.mark.slow
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 1 << 32))
 def test_what_vanished_leaves_no_trace(migrated_url: str, seed: int) -> None:
