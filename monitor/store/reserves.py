@@ -9,7 +9,7 @@ from monitor.store.order import first_order
 from monitor.store.rows import AT, ORDER, POOL_ID, SUPPLY, TOKEN_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from monitor.store.rows import Row
 
@@ -54,9 +54,12 @@ class Reserves:
         self.offer(REAL_BASE, pool_id, order, base, 0)
         self.offer(REAL_QUOTE, pool_id, order, quote, 0)
 
-    def trades(self, rows: Iterable[Row]) -> None:
+    def trades(self, rows: Sequence[Row]) -> None:
         """Note what trades left behind."""
         by_pool: dict[int, list[Row]] = {}
+        for row in rows:
+            if row[SUPPLY] is not None:
+                self.supply(row[TOKEN_ID], row[ORDER], row[SUPPLY])
         for row in rows:
             by_pool.setdefault(row[POOL_ID], []).append(row)
         for pool_id, of_pool in by_pool.items():
@@ -66,9 +69,6 @@ class Reserves:
                 told = next((row for row in of_pool if row[first] is not None and row[second] is not None), None)
                 if told is not None:
                     self.offer(group, pool_id, told[ORDER], told[first], told[second])
-            told = next((row for row in of_pool if row[SUPPLY] is not None), None)
-            if told is not None:
-                self.supply(told[TOKEN_ID], told[ORDER], told[SUPPLY])
 
     def supply(self, token_id: int, order: int, supply: int | None) -> None:
         """Note how much of a token there is; None says nothing."""

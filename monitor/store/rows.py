@@ -70,9 +70,9 @@ EXACT = AT["order_exact"]
 POOL_ID = AT["pool_id"]
 TOKEN_ID = AT["token_id"]
 SUPPLY = AT["supply"]
-_TAIL = AT["tail"]
+TAIL = AT["tail"]
 _FILL_FROM = AT["mark_base"]
-_FILL_TO = _TAIL + 1
+_FILL_TO = TAIL + 1
 _VALUES = ("base_amount", "quote_amount", "user_quote_amount", "organic", "synthetic", "side", "trader")
 _VALUES_FROM = AT["base_amount"]
 
@@ -191,8 +191,8 @@ def upgrade(old: Sequence[Any], new: Row, *, is_whole: bool = False) -> Row | No
         for stored, value in zip(known_by_old, new[_FILL_FROM:_FILL_TO], strict=True)
     )
     if is_whole and reads_more(old, new):
-        filled = (*filled[:-1], new[_TAIL])
-    elif old[_TAIL] is None and not _knows_all_of(old, new):
+        filled = (*filled[:-1], new[TAIL])
+    elif new[TAIL] is not None and old[TAIL] is None and not _knows_all_of(old, new):
         filled = (*filled[:-1], None)  # left over by an older layout
     moves = supersedes(new[ORDER], old[ORDER])
     if not moves and filled == tuple(known_by_old):
@@ -203,21 +203,21 @@ def upgrade(old: Sequence[Any], new: Row, *, is_whole: bool = False) -> Row | No
 
 def reads_more(old: Sequence[Any], new: Sequence[Any]) -> bool:
     """Tell whether a copy was read by a newer layout than the stored row: less is left over, and nothing is lost."""
-    left, left_now = old[_TAIL] or b"", new[_TAIL] or b""
+    left, left_now = old[TAIL] or b"", new[TAIL] or b""
     if len(left_now) >= len(left) or not left.endswith(left_now):
         return False
     return _knows_all_of(old, new)
 
 
 def _knows_all_of(old: Sequence[Any], new: Sequence[Any]) -> bool:
-    pairs = zip(old[_FILL_FROM:_TAIL], new[_FILL_FROM:_TAIL], strict=True)
+    pairs = zip(old[_FILL_FROM:TAIL], new[_FILL_FROM:TAIL], strict=True)
     return all(value is not None for stored, value in pairs if stored is not None)
 
 
 def with_row(trade: Trade, row: Sequence[Any]) -> Trade:
     """Return the trade as a row of the same identity tells it."""
     order = row[ORDER]
-    members = dict(zip(FILLABLE, row[_FILL_FROM:_TAIL], strict=True))
+    members = dict(zip(FILLABLE, row[_FILL_FROM:TAIL], strict=True))
     members |= zip(_VALUES, row[_VALUES_FROM:], strict=True)
     members["supply"] = None if row[SUPPLY] is None else int(row[SUPPLY])
     return msgspec.structs.replace(trade, slot=row[SLOT], index=index_of(order), position=position_of(order), **members)

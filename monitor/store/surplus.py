@@ -8,7 +8,7 @@ from decoders.core.types import Other
 from monitor.store.sort import clean_fault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
     from decoders.core.types import Fact, Fault
     from monitor.store.rows import Row, Times
@@ -20,10 +20,19 @@ _SLOT, _TAIL = 6, 7
 _SLOT_MAX = (1 << 63) - 1
 
 
-def tail_rows(found: Sorted, times: Times) -> list[Row]:
-    """Return one row in the order of `sql.TAIL_COLUMNS` for each event with surplus bytes."""
+def tail_rows(found: Sorted, trades: Iterable[int], times: Times) -> list[Row]:
+    """
+    Return one row in the order of `sql.TAIL_COLUMNS` for each event with surplus bytes.
+
+    Args:
+        found: All facts.
+        trades: Places of the trades that have some.
+        times: Remembers block times.
+    """
     rows: dict[tuple[Any, ...], Row] = {}
-    for fact in _with_tails(found):
+    for fact in (found.facts[at] for at in (*trades, *found.cold)):
+        if fact.record is None or not fact.record.tail or isinstance(fact, Other):
+            continue
         row = _tail_row(fact, times)
         key = row[:_TAIL_KEY_WIDTH]
         rows[key] = _better(rows[key], row) if key in rows else row
@@ -48,17 +57,6 @@ def fault_rows(found: Sorted, times: Times, batch_no: int) -> tuple[list[Row], d
             found.landings.add((fault.signature, min(fault.slot, _SLOT_MAX)))
         places.setdefault(key, at)
     return list(rows.values()), places
-
-
-def _with_tails(found: Sorted) -> Iterator[Fact]:
-    """Yield facts of which bytes are left over, and that are stored."""
-    for _, trade in found.trade_facts():
-        if trade.record is not None and trade.record.tail:
-            yield trade
-    for at in found.cold:
-        fact = found.facts[at]
-        if fact.record is not None and fact.record.tail and not isinstance(fact, Other):
-            yield fact
 
 
 def _tail_row(fact: Fact, times: Times) -> Row:

@@ -19,7 +19,7 @@ from monitor.store.order import Arrivals, arrival_order, exact_order
 from monitor.store.recent import Recent
 from monitor.store.recorded import stored_changes, write_changes, write_sightings
 from monitor.store.refold import Touched
-from monitor.store.rows import AT, COLUMNS, POOL_ID, SLOT, TOKEN_ID, Times, identity, trade_row, upgrade, with_row
+from monitor.store.rows import AT, COLUMNS, POOL_ID, SLOT, TAIL, TOKEN_ID, Times, identity, trade_row, upgrade, with_row
 from monitor.store.settle import Settlement, settle
 from monitor.store.sort import Known, cold_facts, sort
 from monitor.store.surplus import fault_rows, tail_rows
@@ -202,7 +202,7 @@ class Writer:
         reserves = world.reserves.columns()
         if reserves[0]:
             await connection.execute(sql.UPDATE_RESERVES, *reserves)
-        await self._write_surplus(connection, attempt)
+        await self._write_surplus(connection, attempt, [at for at, row in rows.items() if row[TAIL] is not None])
 
     def _ids(self, told: Market, world: World) -> Ids:
         known = self._markets.get(told)
@@ -276,7 +276,7 @@ class Writer:
             fact = found.facts[at]
             if not isinstance(fact, Trade):
                 continue
-            *old, is_void = known
+            old, is_void = known[:-1], known[-1]
             if row[SLOT] != old[SLOT] and not is_void:
                 found.landings.add((fact.signature, min(row[SLOT], old[SLOT])))
             better = row if is_void else upgrade(old, row, is_whole=fact.record is not None)
@@ -298,10 +298,10 @@ class Writer:
                     attempt.touched.trade(row[TOKEN_ID], row[POOL_ID], old[SLOT])
         return fresh, upgraded
 
-    async def _write_surplus(self, connection: asyncpg.Connection, attempt: Attempt) -> None:
-        """Keep what could not be read, whole events and what is after those that were."""
+    async def _write_surplus(self, connection: asyncpg.Connection, attempt: Attempt, tailed: Sequence[int]) -> None:
+        """Keep what could not be read, whole events and what is after those that were: of trades those at `tailed`."""
         found = attempt.sorted
-        tails = tail_rows(found, self._times)
+        tails = tail_rows(found, tailed, self._times)
         if tails:
             answers = await connection.fetch(sql.INSERT_TAILS, *zip(*tails, strict=True))
             attempt.still_long = {row[0] for row in answers}
