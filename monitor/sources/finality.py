@@ -113,7 +113,7 @@ class Finality:
         self._rules = rules or FinalityRules()
         self._heard = Heard()
         self._through = -1
-        self._committed = self._root = -1
+        self._committed = self._root = self._announced = -1
         self._root_at = float("-inf")
         self._stored = -1
         self._all_stored = asyncio.Event()
@@ -130,8 +130,12 @@ class Finality:
         self._all_stored.set()
 
     def final_slot(self) -> int:
-        """Return a slot up to which the chain is final for certain; -1: not known."""
-        return max(-1, self._root - FINALITY_SLOTS)
+        """
+        Return a slot up to which the past is to be read from the finalized chain; -1: not known.
+
+        Up to where rows are compared at least: read at any other commitment, what lies there would come too late for it.
+        """
+        return max(self._announced, self._root - FINALITY_SLOTS)
 
     def root(self, slot: int) -> None:
         """Take note that a slot is final."""
@@ -152,7 +156,7 @@ class Finality:
     async def run(self, out: Outlet) -> None:
         """Compare for ever. Ends when cancelled: what was not compared then is found again in the database."""
         through = await retry(self._rows.final_through, what="final_through", transient=(StoreUnavailable,))
-        self._through = -1 if through is None else through
+        self._through = self._announced = -1 if through is None else through
         backoff = Backoff(self._rules.first_retry_s, self._rules.longest_retry_s)
         while True:
             self._wake.clear()
@@ -187,6 +191,7 @@ class Finality:
         """Compare everything up to and including a slot that is final, and committed."""
         if through_slot <= self._through:
             return
+        self._announced = through_slot
         await out.put(FinalBegins(through_slot))
         await self._until_stored(through_slot)
         chain = await self._chain()
