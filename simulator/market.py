@@ -47,11 +47,11 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Meant:
-    """What a transaction on a fork was meant to do, so that it can be done again: a trade, or a launch (no mint)."""
+    """What a transaction on a fork was meant to do, so that it can be done again: a trade, or a launch (no pool)."""
 
     number: int
     payer: bytes
-    mint: bytes | None
+    pool: bytes | None
     mint_number: int
 
 
@@ -106,15 +106,19 @@ class Market:
     def _act(self, draft: Draft, listing: Listing | None) -> str:
         """Trade a listing, or launch one."""
         if self.branch:
-            mint = listing.mint if listing else None
-            self.meant.append(Meant(self.world.keys.drawn, draft.payer, mint, self.mint_number()))
+            pool = listing.venue.address if listing else None
+            self.meant.append(Meant(self.world.keys.drawn, draft.payer, pool, self.mint_number()))
             self.rng.seed(self.world.keys.drawn)  # doing it again draws the same
         return trading.trade(self, draft, listing) if listing else launch(self, draft)
 
     def again(self, meant: Meant, slot: int, index: int, now: int) -> Transaction | None:
-        """Do what was meant on a fork, by the same signature; None if its token was never launched, or is closed."""
-        listing = self._listing(meant.mint) if meant.mint else None
-        if meant.mint and listing is None:
+        """
+        Do what was meant on a fork, by the same signature; None if its pool was never opened, or is closed.
+
+        What a signature signed names its accounts: it does not move on to another pool with its token.
+        """
+        listing = self._listing(meant.pool) if meant.pool else None
+        if meant.pool and listing is None:
             return None
         before = self.rng
         self.rng = self.wallets.rng = Random(meant.number)
@@ -127,8 +131,8 @@ class Market:
         self._mint_number = None
         return made
 
-    def _listing(self, mint: bytes) -> Listing | None:
-        found = (listing for listing in (*self._fresh, *self._pools) if listing.mint == mint and listing.open)
+    def _listing(self, pool: bytes) -> Listing | None:
+        found = (listing for listing in (*self._fresh, *self._pools) if listing.venue.address == pool and listing.open)
         return next(found, None)
 
     def mint_number(self) -> int:
