@@ -22,7 +22,7 @@ KINDS = (*WAYS, *OUTSIDE)
 FEEDS: tuple[tuple[str, ...], ...] = (
     ("logs",), ("blocks",), ("transactions",), ("polled_blocks",), ("logs", "blocks"),
 )  # fmt: skip
-SLOTS = 28
+SLOTS = 22
 RATE_PER_S = 300
 _STRIKES_PER_RUN = 6
 _OUTAGES_PER_RUN = 2
