@@ -106,6 +106,11 @@ class RedisAnnouncer:
             await self._script(keys=[STREAM], args=args)
         except (RedisError, OSError, TimeoutError) as error:
             raise RedisUnavailable(f"Redis: {error}") from error
+        except RuntimeError as error:
+            # uvloop's word for writing to a connection that was reset, which redis-py does not know.
+            if "handler is closed" not in str(error):
+                raise
+            raise RedisUnavailable("Redis: the connection is closed") from error
 
 
 def identity(fact: Fact) -> tuple[int | None, str, str, str, int, str]:

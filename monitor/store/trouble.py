@@ -49,6 +49,9 @@ def translate(error: BaseException) -> MonitorError | None:
         return _translate_state(error, error.sqlstate or "")
     if isinstance(error, OSError):  # TimeoutError is one, without a text
         return StoreUnavailable(f"PostgreSQL does not answer: {str(error) or type(error).__name__}")
+    if isinstance(error, RuntimeError) and "handler is closed" in str(error):
+        # uvloop's word for writing to a connection that was reset a moment ago.
+        return StoreUnavailable("the connection to PostgreSQL is closed")
     # asyncpg trips over the server's last words (57P01) if they come between two statements.
     lost_track = isinstance(error, asyncpg.InternalClientError)
     if lost_track or (isinstance(error, asyncpg.InterfaceError) and "closed" in str(error)):
@@ -61,7 +64,7 @@ def translated() -> Iterator[None]:
     """Raise our errors in place of asyncpg's inside the block; what is a bug passes as it is."""
     try:
         yield
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, RuntimeError) as error:
         ours = translate(error)
         if ours is None:
             raise

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import pytest
+import uvloop
 from structlog.testing import capture_logs
 
 from decoders.core.types import Trade
@@ -27,6 +28,7 @@ from monitor.present import fact_json
 from tests.pipeline import valkey
 from tests.pipeline.facts import complete, graduation, launch, trade
 from tests.pipeline.stages import decoding, filled, logged_buys
+from tests.proxy import Proxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -158,6 +160,32 @@ async def test_a_redis_that_hangs_is_given_up(server: valkey.Valkey) -> None:
         await RedisAnnouncer(client, 100).announce([launch(nth=2)])
         numbers = [msgspec.json.decode(members[b"json"])["nth"] for members in await entries(client)]
         assert numbers in ([0, 2], [0, 1, 2])
+
+
+def test_a_connection_that_is_reset(tmp_path: Path) -> None:
+    """On the daemon's own event loop too it costs what was to be told next, and no more."""
+
+    async def scenario() -> None:
+        async with (
+            valkey.running(tmp_path) as server,
+            Proxy("127.0.0.1", server.port) as proxy,
+            connect(f"redis://127.0.0.1:{proxy.port}/0", 5) as client,
+        ):
+            announcer = RedisAnnouncer(client, 100)
+            await announcer.announce([launch(nth=0)])
+            proxy.cut()
+            while proxy.connections:  # noqa: ASYNC110 - nobody signals it
+                await asyncio.sleep(0)
+            (connection,) = client.connection_pool._available_connections
+            while not connection._writer.transport.is_closing():  # noqa: ASYNC110 - nor this
+                await asyncio.sleep(0)
+            with pytest.raises(RedisUnavailable) as caught:
+                await announcer.announce([launch(nth=1)])
+            assert isinstance(caught.value.__cause__, RuntimeError)
+            await announcer.announce([launch(nth=2)])
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scenario())
 
 
 async def test_a_redis_that_refuses_is_away(redis: Redis) -> None:

@@ -11,6 +11,7 @@ import pytest
 from monitor.errors import StoreUnavailable
 from monitor.store.batch import Batch, Progress
 from monitor.store.store import _WRITER_SETTINGS, Store
+from monitor.store.trouble import translate
 from tests.chaos import servers
 from tests.store.facts import trade
 
@@ -133,6 +134,13 @@ async def test_a_server_that_may_be_written_to_again(
                 break
     await other.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
     assert await stored(store, other, Batch([trade()])) == 1
+
+
+def test_what_uvloop_calls_a_connection_that_is_gone() -> None:
+    """It has an error of its own for that, which asyncpg does not know; its others are bugs."""
+    gone = RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+    assert isinstance(translate(gone), StoreUnavailable)
+    assert translate(RuntimeError("await wasn't used with future")) is None
 
 
 async def test_a_lost_machine_gives_the_lock_back() -> None:
