@@ -21,8 +21,9 @@ from monitor.cli.say import complain, one_line
 from monitor.cli.shapes import Refusal
 from monitor.errors import BadInput, UsageError
 from monitor.pipeline.pools import PoolMap
+from monitor.pipeline.times import SlotTimes
 from monitor.present import fact_json
-from monitor.sources.notices import AccountSeen
+from monitor.sources.notices import AccountSeen, SlotTime
 
 # A file of nothing but garbage lines is told in so many of them.
 _MOST_COMPLAINTS = 20
@@ -140,6 +141,7 @@ class _File:
         self._registry = registry
         self._reader = Reader(registry.followed)
         self._pools = PoolMap()
+        self._times = SlotTimes()
         self._once = Once(self._say)
 
     def take(self, piece: inputs.Piece) -> str | None:
@@ -148,11 +150,15 @@ class _File:
         for found in self._reader.read(piece):
             match found:
                 case TxNotice():
+                    if found.block_time is not None:
+                        self._times.learn(found.slot, found.block_time)
                     _print(self._once.take(found) if self._reader.is_capture else in_order(*self._say(found)))
                 case AccountSeen():
                     info = self._registry.decode_account(found.address, found.owner or "", found.data)
                     if info is not None:
                         self._pools.add(info)
+                case SlotTime(slot=slot, block_time=block_time):
+                    self._times.learn(slot, block_time)
                 case Refusal():
                     refusals.append(found)
         if not refusals:
@@ -164,7 +170,7 @@ class _File:
         _print(self._once.rest())
 
     def _say(self, notice: TxNotice) -> Said:
-        return _said(self._registry, self._pools, notice)
+        return _said(self._registry, self._pools, self._times.dated(notice))
 
 
 def _decode_file(registry: Registry, path: str) -> bool:

@@ -10,14 +10,14 @@ from decoders.core.types import TxNotice
 from monitor.cli import shapes
 from monitor.cli.shapes import Refusal
 from monitor.sources.capture import FORMAT, Header, Line, Replayer
-from monitor.sources.notices import AccountSeen
+from monitor.sources.notices import AccountSeen, SlotTime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from monitor.cli.inputs import Piece
 
-Read: TypeAlias = TxNotice | AccountSeen | Refusal
+Read: TypeAlias = TxNotice | AccountSeen | SlotTime | Refusal
 
 _line_decoder = msgspec.json.Decoder(Line)
 
@@ -63,7 +63,7 @@ class Reader:
             return
         before = capture.tally.malformed
         for notice in capture.notices(line):
-            if isinstance(notice, TxNotice | AccountSeen):
+            if isinstance(notice, TxNotice | AccountSeen | SlotTime):
                 yield notice
         if capture.tally.malformed > before:
             yield Refusal("", "what the node said there cannot be read")

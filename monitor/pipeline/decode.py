@@ -22,6 +22,7 @@ from decoders.core.types import (
 from monitor.errors import Closed
 from monitor.pipeline.leads import Leads
 from monitor.pipeline.pending import key_of
+from monitor.pipeline.times import SlotTimes
 from monitor.pipeline.told import Told
 from monitor.sources.notices import (
     HISTORY,
@@ -41,6 +42,7 @@ from monitor.sources.notices import (
     SlotDoubted,
     SlotSeen,
     SlotSettled,
+    SlotTime,
 )
 from monitor.store.batch import Comparing, Done, Filled, FilledPart, Final, Hole, Late, Progress, Resolved, Settled
 
@@ -97,6 +99,7 @@ class Decoding:
     """Told what feeds say of blocks and roots."""
     in_hand: Sequence[Durable] = ()
     """What waits for room in the durable branch."""
+    times: SlotTimes = field(default_factory=SlotTimes)
     _filling: list[_Filling] = field(default_factory=list)
     _seq: int | None = None
     _done_seq: int = -1
@@ -128,6 +131,8 @@ class Decoding:
                 return self._of_feed(notice)
             case AccountSeen():
                 return self._account(notice)
+            case SlotTime(slot=slot, block_time=block_time):
+                return self._timed(slot, block_time)
             case FetchGaveUp(signature=signature, reason=reason):
                 given_up = self.pending.close(signature)
                 self._stays_open(signature)
@@ -161,7 +166,8 @@ class Decoding:
                 self.ledger.head_slot = max(self.ledger.head_slot, slot)
                 if self.chain is not None:
                     self.chain.heard(notice)
-                return [*self.feeds.block(notice, self.pending.oldest_slot())]
+                dated = [] if notice.block_time is None else self._timed(slot, notice.block_time)
+                return [*dated, *self.feeds.block(notice, self.pending.oldest_slot())]
             case FeedUp(feed=feed, subscribed_at_slot=slot):
                 self.subscribed.set()
                 missed = self.feeds.up(feed, slot)
@@ -228,6 +234,11 @@ class Decoding:
             ledger.took(notice, "failed")
             self._satisfied(notice)
             return []
+        dated: list[Durable] = []
+        if notice.block_time is None:
+            notice = self.times.dated(notice)
+        elif notice.invokes is not None:
+            dated = self._timed(notice.slot, notice.block_time, besides=notice.signature)
         copies = [notice]
         if notice.invokes is not None and notice.signature in self.pending:
             copies = _as_heard(notice, self.pending.get(notice.signature))
@@ -244,7 +255,7 @@ class Decoding:
         if relevant and self.leads.compares:
             self.leads.told(notice.feed, notice.signature, notice.slot, time.monotonic(), self.feeds.up_feeds)
         is_late = bool(facts) and notice.slot <= self.final_through and not notice.final
-        return [Late(slot=notice.slot), *self._tell(facts)] if is_late else self._tell(facts)
+        return [*dated, Late(slot=notice.slot), *self._tell(facts)] if is_late else [*dated, *self._tell(facts)]
 
     def _satisfied(self, notice: TxNotice) -> None:
         self.pending.close(notice.signature)
@@ -256,11 +267,14 @@ class Decoding:
         if not decoded.needs:
             return None
         pools = [need.pool for need in decoded.needs if need.pool is not None]
-        whole = any(need.pool is None for need in decoded.needs)
+        whole = any(need.pool is None and need.reason != "time" for need in decoded.needs)
+        time_alone = not whole and any(need.reason == "time" for need in decoded.needs)
         if self.fetcher is not None:
             for need in decoded.needs:
-                self.fetcher.want(need)
-        return self.pending.wait(notice, pools, whole=whole, told=[key_of(fact) for fact in decoded.facts], seq=seq)
+                if not whole or need.reason != "time":  # a whole copy tells it as well
+                    self.fetcher.want(need)
+        told = [key_of(fact) for fact in decoded.facts]
+        return self.pending.wait(notice, pools, whole=whole, told=told, time=time_alone, seq=seq)
 
     def _account(self, account: AccountSeen) -> list[Durable]:
         """Learn a pool that was asked for, and decode again what waited for it."""
@@ -274,17 +288,30 @@ class Decoding:
             if info is None:
                 self._ask_whole(waiting.notice)
                 continue
-            self.pending.done(waiting)
-            decoded = self.registry.decode(waiting.notice, self.pools)
-            fresh = [fact for fact in decoded.facts if key_of(fact) not in waiting.told]
-            again = self._wants(waiting.notice, decoded, waiting.seq)
-            if again is not None:
-                again.whole = again.whole or waiting.whole
-            elif waiting.whole:
-                told = [key_of(fact) for fact in decoded.facts]
-                self.pending.wait(waiting.notice, (), whole=True, told=told, seq=waiting.seq)
-            out += self._tell(fresh)
+            out += self._once_more(waiting, waiting.notice)
         return out
+
+    def _timed(self, slot: int, block_time: int, besides: str | None = None) -> list[Durable]:
+        """Learn a slot's time, and decode again what waited for it, but for one transaction."""
+        if not self.times.learn(slot, block_time):
+            return []
+        if self.fetcher is not None:
+            self.fetcher.timed(slot)
+        waiting_for = [waiting for waiting in self.pending.for_time(slot) if waiting.notice.signature != besides]
+        return [item for waiting in waiting_for for item in self._once_more(waiting, self.times.dated(waiting.notice))]
+
+    def _once_more(self, waiting: Waiting, notice: TxNotice) -> list[Durable]:
+        """Decode again what waited, and tell what was not told; it waits on for what it still lacks."""
+        self.pending.done(waiting)
+        decoded = self.registry.decode(notice, self.pools)
+        fresh = [fact for fact in decoded.facts if key_of(fact) not in waiting.told]
+        again = self._wants(notice, decoded, waiting.seq)
+        if again is not None:
+            again.whole = again.whole or waiting.whole
+        elif waiting.whole:
+            told = [key_of(fact) for fact in decoded.facts]
+            self.pending.wait(notice, (), whole=True, told=told, seq=waiting.seq)
+        return self._tell(fresh)
 
     def _ask_whole(self, notice: TxNotice) -> None:
         """A pool's account is gone or unreadable: the accounts of the instruction tell its mints as well."""

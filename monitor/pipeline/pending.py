@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 Key = tuple[str, str, int, str]
 """Program, event, nth and kind: what tells facts of one transaction apart."""
+_Id = tuple[str, str | None]
+"""Signature, and program of the subscription that told it."""
+_K = TypeVar("_K")
 
 
 def key_of(fact: Fact) -> Key:
@@ -24,7 +27,7 @@ class Waiting:
     """
     One transaction: its copy at hand, pools that would complete it, whether a whole copy is wanted, facts told.
 
-    `seq` is the copy's number in the journal; None: it does not stand there.
+    `time`: the time of its slot is lacking. `seq` is the copy's number in the journal; None: it does not stand there.
     """
 
     notice: TxNotice
@@ -32,6 +35,7 @@ class Waiting:
     whole: bool = False
     told: set[Key] = field(default_factory=set)
     seq: int | None = None
+    time: bool = False
 
 
 class Pending:
@@ -39,7 +43,8 @@ class Pending:
 
     def __init__(self) -> None:
         self._waiting: dict[str, dict[str | None, Waiting]] = {}
-        self._by_pool: dict[str, dict[tuple[str, str | None], None]] = {}
+        self._by_pool: dict[str, dict[_Id, None]] = {}
+        self._untimed: dict[int, dict[_Id, None]] = {}
         self._seqs: dict[int, None] = {}
 
     def __len__(self) -> int:
@@ -53,22 +58,32 @@ class Pending:
         return list(self._waiting.get(signature, {}).values())
 
     def wait(
-        self, notice: TxNotice, pools: Iterable[str], *, whole: bool, told: Iterable[Key], seq: int | None = None
+        self,
+        notice: TxNotice,
+        pools: Iterable[str],
+        *,
+        whole: bool,
+        told: Iterable[Key],
+        time: bool = False,
+        seq: int | None = None,
     ) -> Waiting:
         """
-        Keep a notice until its pools are known or a whole copy comes; it replaces an earlier copy of its kind.
+        Keep a notice until its pools and its time are known or a whole copy comes.
 
-        The journal keeps what it told under `seq`, or under the number of the copy that it replaces.
+        It replaces an earlier copy of its kind. The journal keeps what it told under `seq`, or under the number of the
+        copy that it replaces.
         """
         replaced = self._drop(notice.signature, notice.program)
         if replaced is not None and replaced.seq is not None:
             seq = replaced.seq
-        waiting = Waiting(notice, set(pools), whole, set(told), seq)
+        waiting = Waiting(notice, set(pools), whole, set(told), seq, time)
         if seq is not None:
             self._seqs[seq] = None
         self._waiting.setdefault(notice.signature, {})[notice.program] = waiting
         for pool in waiting.pools:
             self._by_pool.setdefault(pool, {})[notice.signature, notice.program] = None
+        if time:
+            self._untimed.setdefault(notice.slot, {})[notice.signature, notice.program] = None
         return waiting
 
     def done(self, waiting: Waiting) -> None:
@@ -86,6 +101,11 @@ class Pending:
         """Return what waits for a pool, in the order of slots and of arrival in them."""
         found = [self._waiting[signature][program] for signature, program in self._by_pool.get(address, ())]
         return sorted(found, key=lambda waiting: (waiting.notice.slot, waiting.notice.arrival or 0))
+
+    def for_time(self, slot: int) -> list[Waiting]:
+        """Return what waits for the time of a slot, in the order of arrival."""
+        found = [self._waiting[signature][program] for signature, program in self._untimed.get(slot, ())]
+        return sorted(found, key=lambda waiting: waiting.notice.arrival or 0)
 
     def all(self) -> list[Waiting]:
         """Return everything that waits."""
@@ -105,10 +125,17 @@ class Pending:
         if not kinds:
             self._waiting.pop(signature, None)
         for pool in waiting.pools if waiting else ():
-            left = self._by_pool.get(pool, {})
-            left.pop((signature, program), None)
-            if not left:
-                self._by_pool.pop(pool, None)
+            _strike(self._by_pool, pool, (signature, program))
+        if waiting is not None and waiting.time:
+            _strike(self._untimed, waiting.notice.slot, (signature, program))
         if waiting is not None and waiting.seq is not None:
             self._seqs.pop(waiting.seq, None)
         return waiting
+
+
+def _strike(table: dict[_K, dict[_Id, None]], key: _K, value: _Id) -> None:
+    """Remove a value from what stands under a key; a key without any goes."""
+    left = table.get(key, {})
+    left.pop(value, None)
+    if not left:
+        table.pop(key, None)

@@ -16,10 +16,13 @@ class Fetcher(Protocol):
     """Gets what a feed did not carry; the answer comes back as notices of its own."""
 
     def want(self, need: Need) -> None:
-        """Ask for a whole copy of a transaction, or for a pool's account. Asking twice asks once."""
+        """Ask for a whole copy of a transaction, a pool's account, or a slot's time. Asking twice asks once."""
 
     def satisfied(self, signature: str) -> None:
         """Tell that a whole copy of a transaction came by another way."""
+
+    def timed(self, slot: int) -> None:
+        """Tell that the time of a slot came by another way."""
 
 
 class ChainWatcher(Protocol):

@@ -1,4 +1,4 @@
-"""Fetch what a feed could not tell: whole transactions, and accounts of pools."""
+"""Fetch what a feed could not tell: whole transactions, accounts of pools, and times of slots."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from decoders.core.transaction import TransactionError
 from decoders.core.types import TxNotice
 from monitor.errors import RequestFailed, SourceRefused
 from monitor.sources import rpc
-from monitor.sources.jobs import FETCH, FetchBlock, read_result, request_of
-from monitor.sources.notices import AccountSeen
+from monitor.sources.jobs import FETCH, FetchBlock, FetchTime, read_result, request_of
+from monitor.sources.notices import AccountSeen, SlotTime
 from monitor.sources.pending import Pending, Rules
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-# A slot whose block this node will never give: its transactions may still be had one by one.
+# A slot whose block (or time) this node will never give: its transactions may still be had one by one.
 _NO_BLOCK = frozenset({"not_there", "pruned", "no_history", "version", "unknown_method", "bad_request", "forbidden"})
 
 
@@ -40,9 +40,9 @@ class Fetcher:
     """
     Serves needs until each is met or given up.
 
-    Whole copies (feed "fetch"), `AccountSeen` and `FetchGaveUp` go into the outlet; one of these comes for every need,
-    unless the transaction is `satisfied` by another way. A pool whose account is gone is told (`owner` None), and its
-    transactions are fetched.
+    Whole copies (feed "fetch"), `AccountSeen`, `SlotTime` and `FetchGaveUp` go into the outlet; one of these comes for
+    every need, unless it is met by another way (`satisfied`, `timed`). A pool whose account is gone is told (`owner`
+    None), and its transactions are fetched; so are those of a slot whose time is not to be had.
     """
 
     def __init__(
@@ -64,17 +64,21 @@ class Fetcher:
         self._wake = asyncio.Event()
 
     def __len__(self) -> int:
-        """Return how many transactions and accounts are waited for."""
+        """Return how many transactions, accounts and times are waited for."""
         return len(self._pending)
 
     def want(self, need: Need) -> None:
-        """Begin to look for a whole copy (or a pool). What is looked for already is not looked for twice."""
+        """Begin to look for a whole copy, a pool or a slot's time. What is looked for is not looked for twice."""
         self._pending.want(need, asyncio.get_running_loop().time())
         self._wake.set()
 
     def satisfied(self, signature: str) -> None:
         """Stop looking for a transaction: a whole copy came by another way."""
         self._pending.arrived(signature)
+
+    def timed(self, slot: int) -> None:
+        """Stop looking for the time of a slot: it came by another way."""
+        self._pending.timed(slot)
 
     def give_up_all(self, reason: str) -> list[FetchGaveUp]:
         """Return everything that is still looked for, at stop."""
@@ -121,11 +125,12 @@ class Fetcher:
             answer = await self._client.call(request_of(job, self._commitment))
             notices = read_result(job, answer.result, self._programs)
         except RequestFailed as error:
-            alone = isinstance(job, FetchBlock) and rpc.kind_of(error.code) in _NO_BLOCK
+            alone = isinstance(job, FetchBlock | FetchTime) and rpc.kind_of(error.code) in _NO_BLOCK
             self._pending.failed(job, loop.time(), str(error), alone=alone)
         except (SourceRefused, TransactionError) as error:
             log.warning("fetch_failed", job=repr(job)[:200], error=str(error))
-            self._pending.failed(job, loop.time(), str(error), alone=isinstance(job, FetchBlock))
+            no_time = isinstance(job, FetchTime) and isinstance(error, TransactionError)
+            self._pending.failed(job, loop.time(), str(error), alone=isinstance(job, FetchBlock) or no_time)
         else:
             if self._tap is not None and notices:
                 self._tap.answer(job, answer.body)
@@ -141,6 +146,8 @@ class Fetcher:
                     self._pending.arrived(signature)
                 case AccountSeen(address=address, owner=None):
                     self._pending.absent(address, asyncio.get_running_loop().time())
+                case SlotTime(slot=slot):
+                    self._pending.timed(slot)
                 case AccountSeen(address=address):
                     self._pending.arrived(address)
         self._pending.answered(job, asyncio.get_running_loop().time())

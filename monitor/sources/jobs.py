@@ -7,10 +7,17 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
-from decoders.core.answers import Slot
-from decoders.core.transaction import TransactionError, parse_block, parse_transaction, read_block, read_transaction
+from decoders.core.answers import Slot, UnixTime
+from decoders.core.transaction import (
+    TransactionError,
+    parse_block,
+    parse_transaction,
+    read_block,
+    read_transaction,
+    sane_time,
+)
 from monitor.sources import rpc
-from monitor.sources.notices import AccountSeen
+from monitor.sources.notices import AccountSeen, SlotTime
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +48,13 @@ class FetchAccounts(msgspec.Struct, frozen=True, tag="accounts"):
     addresses: tuple[str, ...]
 
 
-Job: TypeAlias = FetchTransaction | FetchBlock | FetchAccounts
+class FetchTime(msgspec.Struct, frozen=True, tag="time"):
+    """When a slot was, for transactions in it of which nothing else is lacking."""
+
+    slot: int
+
+
+Job: TypeAlias = FetchTransaction | FetchBlock | FetchAccounts | FetchTime
 
 
 class _Context(msgspec.Struct, frozen=True):
@@ -59,6 +72,7 @@ class _Accounts(msgspec.Struct, frozen=True):
 
 
 _accounts_decoder = msgspec.json.Decoder(_Accounts)
+_time_decoder: msgspec.json.Decoder[UnixTime] = msgspec.json.Decoder(UnixTime)
 
 
 def request_of(job: Job, commitment: rpc.Commitment) -> rpc.Request:
@@ -70,6 +84,8 @@ def request_of(job: Job, commitment: rpc.Commitment) -> rpc.Request:
             return rpc.get_block(job.slot, commitment)
         case FetchAccounts():
             return rpc.get_multiple_accounts(job.addresses, commitment)
+        case FetchTime():
+            return rpc.get_block_time(job.slot)
 
 
 def read_result(job: Job, result: msgspec.Raw | bytes, programs: frozenset[str]) -> Sequence[Notice]:
@@ -88,6 +104,8 @@ def read_result(job: Job, result: msgspec.Raw | bytes, programs: frozenset[str])
             return _block(job, result, programs)
         case FetchAccounts():
             return _accounts(job, result)
+        case FetchTime():
+            return _time(job, result)
 
 
 def _transaction(job: FetchTransaction, result: msgspec.Raw | bytes, programs: frozenset[str]) -> Sequence[Notice]:
@@ -116,6 +134,17 @@ def _accounts(job: FetchAccounts, result: msgspec.Raw | bytes) -> Sequence[Notic
         ]
     except (msgspec.MsgspecError, ValueError) as error:  # ValueError: bad UTF-8 and bad base64 too
         raise TransactionError(f"no accounts: {error}") from error
+
+
+def _time(job: FetchTime, result: msgspec.Raw | bytes) -> Sequence[Notice]:
+    try:
+        told = _time_decoder.decode(result)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise TransactionError(f"no time: {error}") from error
+    block_time = sane_time(told)
+    if block_time is None:
+        raise TransactionError(f"no time: {told}")
+    return (SlotTime(job.slot, block_time, FETCH),)
 
 
 def _account_seen(address: str, account: _Account | None, slot: int) -> AccountSeen:

@@ -80,6 +80,14 @@ class AccountSeen(msgspec.Struct, frozen=True, tag=True):
     feed: str
 
 
+class SlotTime(msgspec.Struct, frozen=True, tag=True):
+    """The block of `slot` was made at `block_time` (Unix seconds)."""
+
+    slot: int
+    block_time: int
+    feed: str
+
+
 class FetchGaveUp(msgspec.Struct, frozen=True, tag=True):
     """A whole copy of a transaction was wanted and could not be had: what it says is missed, for `reason`."""
 
@@ -179,6 +187,7 @@ Control: TypeAlias = (
     | FeedDown
     | FrameLost
     | AccountSeen
+    | SlotTime
     | FetchGaveUp
     | HoleFilled
     | HolePart

@@ -5,9 +5,9 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from monitor.sources.jobs import FETCH, FetchAccounts, FetchBlock, FetchTransaction
+from monitor.sources.jobs import FETCH, FetchAccounts, FetchBlock, FetchTime, FetchTransaction
 from monitor.sources.notices import FetchGaveUp
 from monitor.sources.rpc import MAX_ACCOUNTS_PER_CALL
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _NEVER_ASKED = "not asked for yet"
 _NOT_YET = "the node does not have it yet"
 _MAX_DOUBLINGS = 30
+_MOST_SPARED = 20_000
+
+_Kind = Literal["transaction", "account", "time"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +46,11 @@ class Rules:
 
 @dataclass(slots=True)
 class _Wait:
-    """A transaction or an account that is waited for. `slots` are those of the transactions that want the account."""
+    """Something that is waited for. `slots` are those of the transactions that want it, by signature."""
 
     key: str
     slots: dict[str, int]
-    is_account: bool
+    kind: _Kind
     give_up_at: float
     due_at: float
     tries: int = 0
@@ -58,7 +61,7 @@ class _Wait:
 
 @dataclass(slots=True)
 class Pending:
-    """Transactions and accounts that are wanted and not here yet."""
+    """Transactions, accounts and times of slots that are wanted and not here yet."""
 
     rules: Rules
     # Its first member is asked for again and again: that is quick here, and slow in a dict whose first ones were taken.
@@ -66,7 +69,10 @@ class Pending:
     _by_slot: dict[int, dict[str, None]] = field(default_factory=dict)
     _due: list[tuple[float, str]] = field(default_factory=list)
     _accounts: dict[str, None] = field(default_factory=dict)
-    _accounts_of: dict[str, dict[str, None]] = field(default_factory=dict)
+    # Accounts and times that would do for a transaction.
+    _others_of: dict[str, dict[str, None]] = field(default_factory=dict)
+    # Transactions of late that were asked for since the time of their slot was not to be had.
+    _spared: dict[str, None] = field(default_factory=dict)
     _gave_up: list[FetchGaveUp] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -74,21 +80,25 @@ class Pending:
         return len(self._waits)
 
     def want(self, need: Need, now: float) -> None:
-        """Wait for what a need names: its pool where that would do, else its transaction."""
+        """Wait for what a need names: its pool or its slot's time where that would do, else its transaction."""
         if need.reason == "pool" and need.pool is not None:
-            if need.signature not in self._waits:
-                self._want(need.pool, need.signature, need.slot, now, is_account=True)
+            self._want_other(need.pool, need, now, "account")
+        elif need.reason == "time":
+            self._want_other(_time_key(need.slot), need, now, "time")
         else:
-            self._want(need.signature, need.signature, need.slot, now, is_account=False)
+            self._want(need.signature, need.signature, need.slot, now, "transaction")
 
     def arrived(self, key: str) -> None:
         """Stop waiting: a whole copy of the transaction, or the account, came by another way."""
-        for address in self._accounts_of.pop(key, ()):
-            if address in self._waits:
-                self._waits[address].slots.pop(key, None)
+        for other in self._others_of.pop(key, ()):
+            self._let_go(other, key)
         wait = self._waits.pop(key, None)
         if wait is not None:
             self._forget(wait)
+
+    def timed(self, slot: int) -> None:
+        """Stop waiting for the time of a slot: it came."""
+        self.arrived(_time_key(slot))
 
     def take(self, now: float, limit: int) -> list[Job]:
         """
@@ -113,14 +123,21 @@ class Pending:
     def absent(self, address: str, now: float) -> None:
         """Take note that there is no such account: the transactions that wanted it are fetched themselves."""
         wait = self._waits.get(address)
-        if wait is None or not wait.is_account:
+        if wait is None or wait.kind != "account":
             return
         self.arrived(address)
         for signature, slot in wait.slots.items():
-            self._want(signature, signature, slot, now, is_account=False)
+            self._want(signature, signature, slot, now, "transaction")
 
     def failed(self, job: Job, now: float, reason: str, *, alone: bool = False) -> None:
-        """Take note that a job brought nothing. `alone`: the slot's block is not to be had, ask for each by itself."""
+        """
+        Take note that a job brought nothing.
+
+        Args:
+            alone: The slot's block or time is not to be had: ask for each transaction by itself.
+        """
+        if alone and isinstance(job, FetchTime):
+            self._instead_of_time(job.slot, now)
         self._put_off(job, now, reason, alone=alone)
 
     def expired(self) -> list[FetchGaveUp]:
@@ -157,23 +174,45 @@ class Pending:
         wait = self._waits.get(key)
         return wait is not None and not wait.is_asked and wait.due_at == due_at
 
-    def _want(self, key: str, signature: str, slot: int, now: float, *, is_account: bool) -> None:
+    def _instead_of_time(self, slot: int, now: float) -> None:
+        """Fetch the transactions that want a time, each once: their whole copies may not tell it either."""
+        wait = self._waits.get(_time_key(slot))
+        for signature in [] if wait is None else [one for one in wait.slots if one not in self._spared]:
+            self._spared[signature] = None
+            if len(self._spared) > _MOST_SPARED:
+                del self._spared[next(iter(self._spared))]
+            self.arrived(signature)
+            self._want(signature, signature, slot, now, "transaction")
+
+    def _let_go(self, other: str, signature: str) -> None:
+        """A transaction wants no account or time any more. Accounts serve others to come, times of slots hardly."""
+        wait = self._waits.get(other)
+        if wait is not None:
+            wait.slots.pop(signature, None)
+            if wait.kind == "time" and not wait.slots:
+                del self._waits[other]
+
+    def _want_other(self, key: str, need: Need, now: float, kind: _Kind) -> None:
+        if need.signature not in self._waits:  # its whole copy tells the same
+            self._want(key, need.signature, need.slot, now, kind)
+
+    def _want(self, key: str, signature: str, slot: int, now: float, kind: _Kind) -> None:
         known = self._waits.get(key)
         if known is None and len(self._waits) >= self.rules.max_waiting:
             self._gave_up.append(FetchGaveUp(signature, slot, f"{self.rules.max_waiting} fetches wait already", FETCH))
             self.arrived(signature)  # nor is it waited for by another of its pools
             return
-        if is_account:
-            self._accounts_of.setdefault(signature, {})[key] = None
+        if kind != "transaction":
+            self._others_of.setdefault(signature, {})[key] = None
         if known is not None:
             known.slots.setdefault(signature, slot)
             return
         due_at = now + self.rules.gather_s
         give_up_at = now + self.rules.give_up_after_s
-        self._waits[key] = _Wait(key, {signature: slot}, is_account, give_up_at, due_at)
-        if is_account:
+        self._waits[key] = _Wait(key, {signature: slot}, kind, give_up_at, due_at)
+        if kind == "account":
             self._accounts[key] = None
-        else:
+        elif kind == "transaction":
             self._by_slot.setdefault(slot, {})[key] = None
         heapq.heappush(self._due, (due_at, key))
 
@@ -181,20 +220,22 @@ class Pending:
         group = self._group(wait, now)
         for one in group:
             one.is_asked = True
-        if wait.is_account:
+        if wait.kind == "account":
             return FetchAccounts(tuple(one.key for one in group))
-        slot = wait.slots[wait.key]
+        slot = next(iter(wait.slots.values()))
+        if wait.kind == "time":
+            return FetchTime(slot)
         if len(group) == 1:
             return FetchTransaction(wait.key, slot)
         return FetchBlock(slot, tuple(one.key for one in group))
 
     def _group(self, wait: _Wait, now: float) -> list[_Wait]:
         """Return what one request can bring along with `wait`."""
-        if wait.is_account:
+        if wait.kind == "account":
             others = (self._waits[key] for key in self._accounts if key != wait.key)
             group = [wait, *(one for one in others if one.due_at <= now and not one.is_asked)]
             return group[:MAX_ACCOUNTS_PER_CALL]
-        if wait.is_alone:
+        if wait.is_alone or wait.kind == "time":
             return [wait]
         siblings = (self._waits[key] for key in self._by_slot[wait.slots[wait.key]])
         group = [one for one in siblings if not one.is_asked and not one.is_alone]
@@ -219,21 +260,27 @@ class Pending:
         self.arrived(wait.key)
 
     def _forget(self, wait: _Wait) -> None:
-        if wait.is_account:
+        if wait.kind == "account":
             del self._accounts[wait.key]
+        if wait.kind != "transaction":
             for signature in wait.slots:
-                self._forget_account_of(signature, wait.key)
+                self._forget_other_of(signature, wait.key)
             return
         slot = wait.slots[wait.key]
         self._by_slot[slot].pop(wait.key, None)
         if not self._by_slot[slot]:
             del self._by_slot[slot]
 
-    def _forget_account_of(self, signature: str, address: str) -> None:
-        addresses = self._accounts_of[signature]
-        del addresses[address]
-        if not addresses:
-            del self._accounts_of[signature]
+    def _forget_other_of(self, signature: str, key: str) -> None:
+        others = self._others_of[signature]
+        del others[key]
+        if not others:
+            del self._others_of[signature]
+
+
+def _time_key(slot: int) -> str:
+    """Return under what the time of a slot is waited for: text that is no address and no signature."""
+    return f"time of {slot}"
 
 
 def _keys(job: Job) -> tuple[str, ...]:
@@ -244,3 +291,5 @@ def _keys(job: Job) -> tuple[str, ...]:
             return job.signatures
         case FetchAccounts():
             return job.addresses
+        case FetchTime():
+            return (_time_key(job.slot),)

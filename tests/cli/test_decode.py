@@ -21,7 +21,7 @@ from monitor.cli.inputs import pieces
 from monitor.cli.once import Once, Said
 from monitor.cli.shapes import find
 from monitor.sources.endpoint import Endpoint
-from monitor.sources.jobs import FetchAccounts, FetchTransaction
+from monitor.sources.jobs import FetchAccounts, FetchTime, FetchTransaction
 from monitor.sources.recorder import Recorder
 from tests import mainnet
 
@@ -347,6 +347,32 @@ def test_captures_are_read_as_what_they_recorded(
     assert whole == command("decode", write(tmp_path / "tx.json", tx)).objects[0]
     assert (later["signature"], later["mint"]) == ("later", whole["mint"])
     assert (early["signature"], early["mint"]) == ("early", whole["mint"])
+
+
+def test_a_recorded_time_is_that_of_its_slot(command: Callable[..., Ran], tmp_path: Path) -> None:
+    """Transactions of a feed that tells no times are told with the one that was fetched for their slot."""
+    mainnet.require()
+    tx = json.loads((mainnet.FOLDER / "transactions" / "launchlab_initialize_buy_2025_cpi_only.json").read_text())
+    slot, signature = tx["slot"], tx["transaction"]["signatures"][0]
+    entry = {"transaction": tx["transaction"], "meta": tx["meta"], "version": tx.get("version", "legacy")}
+    said = {"transaction": entry, "signature": signature, "slot": slot}
+    frame = {
+        "jsonrpc": "2.0", "method": "transactionNotification", "params": {"subscription": 1, "result": said}
+    }  # fmt: skip
+    path = tmp_path / "capture"
+    programs = frozenset({mainnet.LAUNCHLAB})
+    endpoint = Endpoint("wss://node.example/secret")
+    with Recorder(path, feed="transactions", endpoint=endpoint, programs=programs) as recorder:
+        recorder.connected({1: "transactions"})
+        recorder.frame(json.dumps(frame).encode())
+        recorder.answer(FetchTime(slot), json.dumps(envelope(None)).encode())
+        recorder.answer(FetchTime(slot), json.dumps(envelope(tx["blockTime"])).encode())
+    found = command("decode", path)
+    assert (found.code, found.errors) == (0, "")
+    assert [fact | {"index": None} for fact in found.objects] == [
+        fact | {"index": None} for fact in command("decode", write(tmp_path / "tx.json", tx)).objects
+    ]
+    assert {fact["time"] for fact in found.objects} != {None}
 
 
 def test_what_a_capture_never_tells_completely_is_told_at_its_end(registry: Registry) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.slow]
 
 FOLLOWED = {"pumpfun", "pumpswap", "raydium_launchpad"}
-SUBSCRIPTIONS = {"logs": len(FOLLOWED) + 1, "blocks": 1}
+SUBSCRIPTIONS = {"logs": len(FOLLOWED) + 1, "blocks": 1, "transactions": 2}
 # The environment's own script: what these tests try is not the wheel.
 PROGRAM = Path(sys.executable).with_name("launch-monitor")
 OPEN = "SELECT count(*) FROM holes WHERE filled_at IS NULL"

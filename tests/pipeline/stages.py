@@ -35,6 +35,7 @@ class Wishes:
 
     wanted: list[Need] = field(default_factory=list)
     met: list[str] = field(default_factory=list)
+    timed_slots: list[int] = field(default_factory=list)
 
     def want(self, need: Need) -> None:
         """Remember it."""
@@ -43,6 +44,10 @@ class Wishes:
     def satisfied(self, signature: str) -> None:
         """Remember it."""
         self.met.append(signature)
+
+    def timed(self, slot: int) -> None:
+        """Remember it."""
+        self.timed_slots.append(slot)
 
 
 @dataclass

@@ -6,12 +6,15 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from decoders.core.types import Need, TxNotice
 from monitor.channel import Channel
 from monitor.sources.client import ClientLimits, RpcClient
 from monitor.sources.endpoint import Endpoint
 from monitor.sources.fetch import Fetcher
-from monitor.sources.notices import AccountSeen, FetchGaveUp
+from monitor.sources.jobs import FetchTime
+from monitor.sources.notices import AccountSeen, FetchGaveUp, SlotTime
 from monitor.sources.pending import Rules
 from tests.sources import said
 from tests.sources.http_node import Reply, http_node
@@ -48,6 +51,10 @@ class Fetching:
     def want(self, number: int, slot: int = SLOT, pool: str | None = None) -> None:
         """Need a transaction or its pool."""
         self.fetcher.want(Need(said.signature(number), slot, "pool" if pool else "accounts", "pumpswap", pool))
+
+    def want_time(self, number: int, slot: int = SLOT) -> None:
+        """Need a transaction's time."""
+        self.fetcher.want(Need(said.signature(number), slot, "time", "raydium_launchpad"))
 
 
 @asynccontextmanager
@@ -157,6 +164,53 @@ async def test_pools() -> None:
         assert isinstance(notice, TxNotice)
         assert notice.signature == said.signature(2)
         assert subject.server.asked("getMultipleAccounts")[0][0] == ["p1", "p2"]
+
+
+async def test_one_time_for_all_of_a_slot() -> None:
+    """Null and "not available yet" are not yet; the time comes once a slot, and is recorded."""
+    async with fetching() as subject:
+        not_yet = [Reply(said.error(-32004, "not available")), None, Reply(said.error(-32014, "not yet"))]
+        subject.server.results["getBlockTime"] = lambda params: (
+            not_yet.pop(0) if not_yet else said.BLOCK_TIME + params[0]
+        )
+        for number in range(1, 60):
+            subject.want_time(number)
+        assert await subject.get() == SlotTime(SLOT, said.BLOCK_TIME + SLOT, "fetch")
+        subject.want_time(1, slot=SLOT + 1)
+        assert await subject.get() == SlotTime(SLOT + 1, said.BLOCK_TIME + SLOT + 1, "fetch")
+        assert subject.server.asked("getBlockTime") == [[SLOT]] * 4 + [[SLOT + 1]]
+        assert len(subject.server.requests) == 5
+        assert len(subject.fetcher) == 0
+        assert subject.answers == [FetchTime(SLOT), FetchTime(SLOT + 1)]
+
+
+async def test_a_time_that_came_by_another_way() -> None:
+    """It is not asked for."""
+    async with fetching() as subject:
+        subject.server.results["getBlockTime"] = lambda _: said.BLOCK_TIME
+        subject.want_time(1)
+        subject.fetcher.timed(SLOT)
+        subject.want_time(1, slot=SLOT + 1)
+        assert await subject.get() == SlotTime(SLOT + 1, said.BLOCK_TIME, "fetch")
+        assert subject.server.asked("getBlockTime") == [[SLOT + 1]]
+
+
+@pytest.mark.parametrize(
+    "answer", [Reply(said.error(-32601, "Method not found")), Reply(said.error(-32009, "skipped, or missing")), 1_790]
+)
+async def test_a_time_that_is_not_to_be_had(answer: Any) -> None:
+    """Where a node does not give times, or none that can be right, the transactions are fetched as before."""
+    async with fetching() as subject:
+        subject.server.results["getBlockTime"] = lambda _: answer
+        subject.server.results["getTransaction"] = lambda params: said.transaction(number_of(params), SLOT)
+        subject.want_time(1)
+        subject.want_time(2)
+        got = [await subject.get() for _ in range(2)]
+        assert {(one.signature, one.block_time) for one in got if isinstance(one, TxNotice)} == {
+            (said.signature(1), said.BLOCK_TIME),
+            (said.signature(2), said.BLOCK_TIME),
+        }
+        assert len(subject.server.asked("getBlockTime")) == 1
 
 
 async def test_giving_up() -> None:

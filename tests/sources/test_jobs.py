@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from decoders.core.transaction import TransactionError
 from decoders.core.types import TxNotice
-from monitor.sources.jobs import FetchAccounts, FetchBlock, FetchTransaction, read_result, request_of
-from monitor.sources.notices import AccountSeen
+from monitor.sources.jobs import FetchAccounts, FetchBlock, FetchTime, FetchTransaction, read_result, request_of
+from monitor.sources.notices import AccountSeen, SlotTime
 from tests.sources import said
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ PROGRAMS = frozenset({said.PROGRAM})
 ONE = FetchTransaction(said.signature(1), 9)
 BLOCK = FetchBlock(9, (said.signature(1), said.signature(2)))
 ACCOUNTS = FetchAccounts((said.POOL, said.OTHER_PROGRAM))
+TIME = FetchTime(9)
 
 
 def read(job: Job, value: Any) -> list[Any]:
@@ -31,14 +32,15 @@ def read(job: Job, value: Any) -> list[Any]:
 
 def test_requests() -> None:
     """Each job asks by its own method."""
-    assert [request_of(job, "confirmed").method for job in (ONE, BLOCK, ACCOUNTS)] == [
+    assert [request_of(job, "confirmed").method for job in (ONE, BLOCK, ACCOUNTS, TIME)] == [
         "getTransaction",
         "getBlock",
         "getMultipleAccounts",
+        "getBlockTime",
     ]
 
 
-@pytest.mark.parametrize("job", [ONE, BLOCK, ACCOUNTS])
+@pytest.mark.parametrize("job", [ONE, BLOCK, ACCOUNTS, TIME])
 def test_null_is_not_yet(job: Job) -> None:
     """Null says nothing at all."""
     assert read_result(job, b" null", PROGRAMS) == ()
@@ -73,6 +75,11 @@ def test_accounts() -> None:
     ]
 
 
+def test_time() -> None:
+    """The time of a slot is told as such."""
+    assert read(TIME, said.BLOCK_TIME) == [SlotTime(9, said.BLOCK_TIME, "fetch")]
+
+
 @pytest.mark.parametrize(
     ("job", "value"),
     [
@@ -84,6 +91,10 @@ def test_accounts() -> None:
         (ACCOUNTS, {"context": {"slot": 7}, "value": [None]}),
         (ACCOUNTS, {"context": {"slot": 7}, "value": [None, {"owner": "O", "data": ["", "zip"]}]}),
         (ACCOUNTS, {"context": {"slot": 7}, "value": [None, {"owner": "O", "data": ["!", "base64"]}]}),
+        (TIME, "1790000000"),
+        (TIME, 1_790_000),
+        (TIME, 1_790_000_000_000),
+        (TIME, {}),
     ],
 )
 def test_other_answers(job: Job, value: Any) -> None:
@@ -92,7 +103,7 @@ def test_other_answers(job: Job, value: Any) -> None:
         read(job, value)
 
 
-@given(st.binary(), st.sampled_from([ONE, BLOCK, ACCOUNTS]))
+@given(st.binary(), st.sampled_from([ONE, BLOCK, ACCOUNTS, TIME]))
 def test_any_bytes(result: bytes, job: Job) -> None:
     """Anything else is an error, and no other than the documented one."""
     assume(result.strip() != b"null")

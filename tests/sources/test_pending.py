@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from decoders.core.types import Need
-from monitor.sources.jobs import FetchAccounts, FetchBlock, FetchTransaction
+from monitor.sources.jobs import FetchAccounts, FetchBlock, FetchTime, FetchTransaction
 from monitor.sources.notices import FetchGaveUp
 from monitor.sources.pending import Pending, Rules
 
@@ -28,6 +28,11 @@ def need(signature: str, slot: int = 1) -> Need:
 def pool_need(signature: str, pool: str, slot: int = 1) -> Need:
     """Return a need that knowing a pool would meet."""
     return Need(signature, slot, "pool", "pumpswap", pool)
+
+
+def time_need(signature: str, slot: int = 1) -> Need:
+    """Return a need that knowing the slot's time would meet."""
+    return Need(signature, slot, "time", "raydium_launchpad")
 
 
 def test_needs_are_gathered_first() -> None:
@@ -116,6 +121,64 @@ def test_an_account_that_is_gone() -> None:
     assert pending.take(2.0, 9) == [FetchTransaction("a", 4), FetchTransaction("b", 5)]
 
 
+def test_the_time_of_a_slot_is_asked_for_once() -> None:
+    """However many want it; where the whole transaction is on its way already, it is not asked for."""
+    pending = Pending(RULES)
+    for number in range(50):
+        pending.want(time_need(f"s{number}", number % 2 + 1), 0.0)
+    pending.want(need("whole", 3), 0.0)
+    pending.want(time_need("whole", 3), 0.0)
+    assert pending.take(1.0, 9) == [FetchTime(1), FetchTime(2), FetchTransaction("whole", 3)]
+    pending.timed(1)
+    assert len(pending) == 2
+
+
+def test_a_time_that_nobody_wants_any_more_is_not_asked_for() -> None:
+    """Once whole copies of all who wanted it have come."""
+    pending = Pending(RULES)
+    pending.want(time_need("a"), 0.0)
+    pending.want(time_need("b"), 0.0)
+    pending.arrived("a")
+    assert len(pending) == 1
+    pending.arrived("b")
+    assert len(pending) == 0
+    assert pending.take(1.0, 9) == []
+
+
+def test_a_time_that_comes_late_is_asked_for_again_and_given_up() -> None:
+    """Each that wanted it is told, as if it had been asked for by itself."""
+    pending = Pending(RULES)
+    pending.want(time_need("a", 5), 0.0)
+    pending.want(time_need("b", 5), 0.0)
+    (job,) = pending.take(1.0, 9)
+    pending.failed(job, 1.0, "-32004 not yet")
+    (again,) = pending.take(2.0, 9)
+    assert again == job == FetchTime(5)
+    pending.answered(again, 2.0)
+    assert pending.take(10.0, 0) == []
+    told = [FetchGaveUp(signature, 5, "the node does not have it yet", "fetch") for signature in "ab"]
+    assert pending.expired() == told
+    assert len(pending) == 0
+
+
+def test_where_a_time_is_not_to_be_had_each_is_fetched_once() -> None:
+    """Should the whole copy not tell it either, the time is waited for until it is given up."""
+    pending = Pending(RULES)
+    pending.want(time_need("a", 5), 0.0)
+    pending.want(time_need("b", 5), 0.0)
+    (job,) = pending.take(1.0, 9)
+    pending.failed(job, 1.0, "-32601 no such method", alone=True)
+    assert pending.take(2.0, 9) == [FetchTransaction("a", 5), FetchTransaction("b", 5)]
+    for signature in "ab":
+        pending.arrived(signature)
+    pending.want(time_need("a", 5), 2.0)
+    (job,) = pending.take(3.0, 9)
+    pending.failed(job, 3.0, "-32601 no such method", alone=True)
+    assert pending.take(4.0, 9) == [FetchTime(5)]
+    assert pending.take(12.0, 9) == []
+    assert [gave_up.signature for gave_up in pending.expired()] == ["a"]
+
+
 def test_an_account_given_up_names_its_transactions() -> None:
     """What waited for a pool is told, except for what arrived by another way meanwhile."""
     pending = Pending(RULES)
@@ -180,7 +243,7 @@ def test_delays_are_bounded(tries: int) -> None:
 
 
 class Life(RuleBasedStateMachine):
-    """Any order of needs, answers, failures and time against a plain account of who waits for what."""
+    """Any order of needs, answers, failures and passing of time against a plain account of who waits for what."""
 
     def __init__(self) -> None:
         """Begin with nothing."""
@@ -189,17 +252,23 @@ class Life(RuleBasedStateMachine):
         self.now = 0.0
         self.open: dict[str, set[str]] = {}
         self.jobs: list[Job] = []
+        self.spared: set[str] = set()
 
-    @rule(number=st.integers(0, 12), slot=st.integers(1, 2), pool=st.sampled_from([None, "p", "q"]))
-    def want(self, number: int, slot: int, pool: str | None) -> None:
-        """Need a transaction, or its pool."""
+    @rule(number=st.integers(0, 12), slot=st.integers(1, 2), other=st.sampled_from([None, "p", "q", "time"]))
+    def want(self, number: int, slot: int, other: str | None) -> None:
+        """Need a transaction, or its pool, or its slot's time."""
         signature = f"{slot}s{number}"
-        self.pending.want(need(signature, slot) if pool is None else pool_need(signature, pool, slot), self.now)
         keys = self.open.setdefault(signature, set())
-        if pool is None:
-            keys.add(signature)
-        elif signature not in keys:
-            keys.add(pool)
+        match other:
+            case None:
+                self.pending.want(need(signature, slot), self.now)
+                keys.add(signature)
+            case "time":
+                self.pending.want(time_need(signature, slot), self.now)
+            case pool:
+                self.pending.want(pool_need(signature, pool, slot), self.now)
+        if other is not None and signature not in keys:
+            keys.add(f"time of {slot}" if other == "time" else other)
 
     @rule(seconds=st.floats(0.01, 4))
     def wait(self, seconds: float) -> None:
@@ -227,7 +296,14 @@ class Life(RuleBasedStateMachine):
             return
         job = self.jobs.pop(data.draw(st.integers(0, len(self.jobs) - 1)))
         if how == "failed":
-            self.pending.failed(job, self.now, "x", alone=data.draw(st.booleans()))
+            alone = data.draw(st.booleans())
+            if alone and isinstance(job, FetchTime):
+                self.fall_back(job)
+            self.pending.failed(job, self.now, "x", alone=alone)
+            return
+        if isinstance(job, FetchTime):
+            self.time_comes(job.slot)
+            self.pending.answered(job, self.now)
             return
         for key in data.draw(st.lists(st.sampled_from(keys_of(job)), unique=True)):
             if not isinstance(job, FetchAccounts):
@@ -251,6 +327,28 @@ class Life(RuleBasedStateMachine):
         """A whole copy comes by another way."""
         self.arrive(f"{slot}s{number}")
 
+    def fall_back(self, job: FetchTime) -> None:
+        """Who wants a time that is not to be had wants the transaction from now on, the first time."""
+        for signature, keys in self.open.items():
+            if f"time of {job.slot}" in keys and signature not in self.spared and self.is_waiting(signature):
+                self.spared.add(signature)
+                keys.clear()
+                keys.add(signature)
+
+    def is_waiting(self, signature: str) -> bool:
+        """Tell whether it was not given up already."""
+        return signature not in [one.signature for one in self.pending._gave_up]
+
+    @rule(slot=st.integers(1, 2))
+    def time_comes(self, slot: int) -> None:
+        """The time of a slot comes, of itself or by a job."""
+        self.pending.timed(slot)
+        for signature, keys in list(self.open.items()):
+            if f"time of {slot}" in keys and self.is_waiting(signature):
+                keys.remove(f"time of {slot}")
+                if not keys:
+                    del self.open[signature]
+
     def arrive(self, signature: str) -> None:
         """A whole copy ends every wait of its transaction."""
         self.pending.arrived(signature)
@@ -270,11 +368,13 @@ class Life(RuleBasedStateMachine):
     def books_agree(self) -> None:
         """The helper tables name exactly what is waited for."""
         pending = self.pending
-        accounts = {key for key, wait in pending._waits.items() if wait.is_account}
-        assert set(pending._accounts) == accounts
-        assert {key for group in pending._by_slot.values() for key in group} == set(pending._waits) - accounts
-        by_signature = {(s, wait.key) for wait in pending._waits.values() if wait.is_account for s in wait.slots}
-        assert {(s, address) for s, addresses in pending._accounts_of.items() for address in addresses} == by_signature
+        kinds = {key: wait.kind for key, wait in pending._waits.items()}
+        assert set(pending._accounts) == {key for key, kind in kinds.items() if kind == "account"}
+        transactions = {key for key, kind in kinds.items() if kind == "transaction"}
+        assert {key for group in pending._by_slot.values() for key in group} == transactions
+        others = {(s, key) for key, wait in pending._waits.items() if key not in transactions for s in wait.slots}
+        assert {(s, key) for s, keys in pending._others_of.items() for key in keys} == others
+        assert all(wait.slots for wait in pending._waits.values() if wait.kind == "time")
         due = {key for _, key in pending._due}
         assert {key for key, wait in pending._waits.items() if not wait.is_asked} <= due
 
@@ -288,6 +388,8 @@ def keys_of(job: Job) -> tuple[str, ...]:
             return job.signatures
         case FetchAccounts():
             return job.addresses
+        case FetchTime():
+            return (f"time of {job.slot}",)
 
 
 TestLife = Life.TestCase
