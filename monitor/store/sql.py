@@ -54,10 +54,13 @@ def _unnest(names: tuple[str, ...], types: tuple[str, ...] | None = None) -> str
 
 
 def _upsert(table: str, kind: type[State]) -> str:
+    """Return the statement that writes rows by id. A row of that id with another address is left, and not counted."""
     names = columns(kind)
-    sets = ", ".join(f"{name} = EXCLUDED.{name}" for name in names if name != "id")
+    key = names[1]
+    sets = ", ".join(f"{name} = EXCLUDED.{name}" for name in names if name not in ("id", key))
     return (
-        f"INSERT INTO {table} ({', '.join(names)}) SELECT * FROM {_unnest(names)} ON CONFLICT (id) DO UPDATE SET {sets}"
+        f"INSERT INTO {table} AS t ({', '.join(names)}) SELECT * FROM {_unnest(names)} "
+        f"ON CONFLICT (id) DO UPDATE SET {sets} WHERE t.{key} = EXCLUDED.{key}"
     )
 
 

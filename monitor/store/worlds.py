@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from monitor.errors import SchemaMismatch
 from monitor.store import sql
 from monitor.store.fold import World, wanted
 from monitor.store.states import MintState, PoolState, TokenState, columns
@@ -42,15 +43,26 @@ async def load(connection: asyncpg.Connection, facts: Iterable[ColdFact]) -> Wor
 
 
 async def save(connection: asyncpg.Connection, world: World) -> None:
-    """Write back what was changed, but the reserves."""
-    tables: tuple[tuple[str, type[State], Iterable[State]], ...] = (
-        (sql.UPSERT_MINTS, MintState, world.mints.values()),
-        (sql.UPSERT_TOKENS, TokenState, world.tokens.values()),
-        (sql.UPSERT_POOLS, PoolState, world.pools.values()),
+    """
+    Write back what was changed, but the reserves.
+
+    Raises:
+        SchemaMismatch: If an id stands for something else by now, as after a restore that left the sequences behind.
+    """
+    tables: tuple[tuple[str, str, type[State], Iterable[State]], ...] = (
+        ("mints", sql.UPSERT_MINTS, MintState, world.mints.values()),
+        ("tokens", sql.UPSERT_TOKENS, TokenState, world.tokens.values()),
+        ("pools", sql.UPSERT_POOLS, PoolState, world.pools.values()),
     )
-    for statement, kind, states in tables:
+    for table, statement, kind, states in tables:
         changed = [state for state in states if state.changed]
-        if changed:
-            await connection.execute(
-                statement, *([getattr(state, name) for state in changed] for name in columns(kind))
+        if not changed:
+            continue
+        told = await connection.execute(
+            statement, *([getattr(state, name) for state in changed] for name in columns(kind))
+        )
+        if int(told.rpartition(" ")[2]) != len(changed):
+            raise SchemaMismatch(
+                f"ids of {table} are given out twice: a sequence is behind its table",
+                mend="set the sequences of mints.id and pools.id to their tables' greatest ids (setval)",
             )

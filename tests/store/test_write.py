@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from decoders.core.types import WSOL, Fault, Record, Trade
+from monitor.errors import SchemaMismatch
 from monitor.store.batch import Batch, Filled, Hole, Progress, Upgraded
 from tests.decoders import built
 from tests.store.facts import (
@@ -410,3 +411,13 @@ def test_fixtures_are_what_they_seem() -> None:
     assert isinstance(trade(), Trade)
     assert isinstance(fault(), Fault)
     assert swap().quote_mint == WSOL
+
+
+async def test_an_id_that_is_given_out_twice_changes_no_other_token(store: Store, sql: asyncpg.Connection) -> None:
+    """A sequence behind its table (a restore without it) is told, and no row becomes another one's."""
+    await store.write(Batch([launch(), trade(position=9)]))
+    before = await sql.fetch("SELECT id, address FROM mints ORDER BY id")
+    await sql.execute("SELECT setval(pg_get_serial_sequence('mints', 'id'), 1, FALSE)")
+    with pytest.raises(SchemaMismatch, match="given out twice"):
+        await store.write(Batch([launch(mint=POOL, pool=CREATOR, signature="another")]))
+    assert await sql.fetch("SELECT id, address FROM mints ORDER BY id") == before
