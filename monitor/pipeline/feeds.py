@@ -48,6 +48,7 @@ class Feeds:
         What is missing up to slot `left_out_through` is left out on purpose.
         """
         self.frontier = through
+        self._shown = -1 if through is None else through
         self._left_out_through = left_out_through
         self._feeds: dict[str, _Feed] = {}
 
@@ -69,7 +70,8 @@ class Feeds:
             # The slot of the subscription itself may be half told: it belongs to the hole, and to nothing without one.
             self.frontier = feed.since = feed.claim = feed.told = slot - 1
             return []
-        feed.told, feed.shown = max(self.frontier, slot), max(self.frontier, feed.shown)
+        # Not the frontier: what waits may hold back what is said of it.
+        feed.told, feed.shown = max(self.frontier, slot), max(self._shown, feed.shown)
         left_out = min(left_out_through, slot)
         skipped = _holes(name, (self.frontier + 1, left_out, SKIPPED_BY_START))
         self.frontier = max(self.frontier, left_out)
@@ -105,6 +107,7 @@ class Feeds:
         if slot <= feed.shown:
             return None
         feed.shown = slot
+        self._shown = max(self._shown, slot)
         return Progress(feed=name, slot=slot, block_time=block_time)
 
     def block(self, block: BlockSeen, oldest_pending: int | None) -> list[Hole | Progress]:

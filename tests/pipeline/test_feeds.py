@@ -210,6 +210,17 @@ def test_no_block_is_lost_silently(made: list[bool], fates: list[str], resume: i
 # Several feeds: each of them tells everything while it is up, so that they stand in for each other.
 
 
+def test_what_waited_does_not_hold_progress_back_for_good() -> None:
+    """A feed that is subscribed anew says all that holds by then, though a slot was held back when it was told."""
+    feeds = Feeds(100)
+    feeds.up("a", 100)
+    assert feeds.told("a", 120, 111) == Progress(feed="a", slot=110)
+    feeds.down("a")
+    feeds.up("a", 120)
+    assert feeds.progress("a", 111) is None
+    assert feeds.told("a", 120, None) == Progress(feed="a", slot=120)
+
+
 def test_a_feed_that_is_up_covers_for_one_that_is_away() -> None:
     """No hole is made of what another feed told without a break."""
     feeds = Feeds(100)
