@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from simulator.chain import Rules
 from simulator.faults.schedule import Schedule
 from simulator.ledger import Trade
+from simulator.mix import Mix
 from simulator.run import Simulator
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Plan:
         rate: Transactions a second while it is told to trade.
         kept_transactions: How many it still answers for (some 7 KB of memory each).
         queue_size: Notifications that may wait for a client before it is cut off.
+        launch_share: How many of the transactions launch a token.
         faults: By kind how often a minute it strikes, from the first slot on.
         keeps_ledger: Whether the truth is kept, and not only how many trades there were: it grows without end.
     """
@@ -42,6 +44,7 @@ class Plan:
     seed: int = 7
     kept_transactions: int = 80_000
     queue_size: int = 50_000
+    launch_share: float = Mix().launch
     faults: dict[str, float] = field(default_factory=dict)
     keeps_ledger: bool = True
 
@@ -218,7 +221,10 @@ def _say(**told: Any) -> None:
 async def _child(plan: Plan) -> None:
     schedule = Schedule.drawn(plan.seed, plan.faults) if plan.faults else None  # type: ignore[arg-type]  # names by text
     rules = Rules(kept_transactions=plan.kept_transactions, start_time=int(time.time()))
-    node = Simulator(seed=plan.seed, rate=plan.rate, rules=rules, queue_size=plan.queue_size, schedule=schedule)
+    mix = Mix(launch=plan.launch_share)
+    node = Simulator(
+        seed=plan.seed, rate=plan.rate, rules=rules, mix=mix, queue_size=plan.queue_size, schedule=schedule
+    )
     async with node:
         await _Child(node, keeps_ledger=plan.keeps_ledger).run()
 
