@@ -217,8 +217,8 @@ SELECT count(*) FROM abandoned
 """
 NOTE_FAILED_TRY = "UPDATE holes SET tries = tries + 1, last_error = $2 WHERE id = $1 AND filled_at IS NULL"
 INSERT_BATCH = """
-INSERT INTO batches (batch_no, batch_id, facts, stored, upgraded, duplicates, refused, first_time, last_time)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (batch_id) DO NOTHING
+INSERT INTO batches (batch_no, id, facts, stored, upgraded, duplicates, refused, first_time, last_time)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (id) DO NOTHING
 RETURNING (SELECT max(number) FROM schema_migrations)
 """
-FIND_BATCH = "SELECT TRUE FROM batches WHERE batch_id = $1"
+FIND_BATCH = "SELECT TRUE FROM batches WHERE id = $1"

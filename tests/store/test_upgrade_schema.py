@@ -7,10 +7,13 @@ import shutil
 from typing import TYPE_CHECKING
 
 import asyncpg
+import pytest
 
+from monitor.errors import SchemaMismatch
 from monitor.store import migrate
 from monitor.store.batch import Batch, Settled
 from monitor.store.store import Store
+from monitor.store.trouble import translated
 from tests.store.facts import BLOCK_TIME, CURVE, MINT, POOL, SLOT, TRADER, swap, trade
 
 if TYPE_CHECKING:
@@ -56,7 +59,7 @@ async def test_what_was_stored_stays(database_url: str, tmp_path: Path) -> None:
     """Nothing is lost, new trades follow old ones, and undoing a fork leaves what was known before."""
     await old_database(database_url, tmp_path)
     async with await Store.open(database_url) as store:
-        assert [step.number for step in await store.migrate()] == [LAST_OF_0_1 + 1]
+        assert [step.number for step in await store.migrate()] == [6, 7]
         await store.lock()
         async with store._reader() as connection:
             before = dict(await connection.fetchrow("SELECT * FROM tokens"))
@@ -70,6 +73,40 @@ async def test_what_was_stored_stays(database_url: str, tmp_path: Path) -> None:
             assert after == before
             assert await connection.fetch("SELECT * FROM pools ORDER BY id") == pools
         assert len((await store.rows_of_slot(SLOT - 5)).trades) == 1000
+
+
+_INSERT_BATCH_OF_0_1 = """
+INSERT INTO batches (batch_no, batch_id, facts, stored, upgraded, duplicates, refused)
+VALUES (1, gen_random_uuid(), 0, 0, 0, 0, 0) ON CONFLICT (batch_id) DO NOTHING
+"""
+
+
+async def test_a_daemon_of_the_last_release_writes_no_more(database_url: str, tmp_path: Path) -> None:
+    """Its next batch fails as a schema that is not its own, with which it ends: it knows nothing of `changes`."""
+    await old_database(database_url, tmp_path)
+    connection = await asyncpg.connect(database_url)
+    await connection.execute(_INSERT_BATCH_OF_0_1)
+    async with await Store.open(database_url) as store:
+        await store.migrate()
+    with pytest.raises(SchemaMismatch), translated():
+        await connection.execute(_INSERT_BATCH_OF_0_1)
+    await connection.close()
+
+
+async def test_readers_go_on_while_tables_are_read_through(database_url: str, tmp_path: Path) -> None:
+    """The step that reads whole tables takes no lock that a reader has to wait for."""
+    await old_database(database_url, tmp_path)
+    shutil.copy(migrate.migrations_dir() / "0006_completeness.sql", tmp_path)
+    (long,) = (step for step in migrate.read(migrate.migrations_dir()) if step.number == LAST_OF_0_1 + 2)
+    migrating, reader = await asyncpg.connect(database_url), await asyncpg.connect(database_url)
+    await migrate.apply(migrating, tmp_path)
+    await migrating.execute("BEGIN")
+    await migrating.execute(long.text)
+    await reader.execute("SET lock_timeout = '1s'")
+    for table in ("transactions", "tokens", "pools", "mints", "tails", "faults", "holes", "batches"):
+        await reader.fetch(f"SELECT count(*) FROM {table}")
+    await migrating.close()
+    await reader.close()
 
 
 async def test_a_migration_that_was_killed_is_done_again(database_url: str, tmp_path: Path) -> None:
@@ -88,7 +125,7 @@ async def test_a_migration_that_was_killed_is_done_again(database_url: str, tmp_
         assert isinstance((await asyncio.gather(migrating, return_exceptions=True))[0], Exception)
         assert await watcher.fetchval("SELECT to_regclass('changes')") is None
         await holder.execute("ROLLBACK")
-        assert len(await store.migrate()) == 1
+        assert len(await store.migrate()) == 2
         assert await store.check() in ("plain", "apache", "timescale")
     await holder.close()
     await watcher.close()

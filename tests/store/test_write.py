@@ -343,7 +343,7 @@ async def test_everything_of_a_batch_is_in_one_transaction(
         assert await sql.fetchval(f"SELECT count(*) FROM {table}") == 0
     await sql.execute("ALTER TABLE batches DROP CONSTRAINT no")
     assert len((await store.write(batch)).new) == 3
-    assert await sql.fetchval("SELECT batch_id FROM batches") == batch.batch_id
+    assert await sql.fetchval("SELECT id FROM batches") == batch.batch_id
 
 
 async def test_progress_never_moves_back(store: Store) -> None:
