@@ -39,7 +39,6 @@ FOLLOWED = {"pumpfun", "pumpswap", "raydium_launchpad"}
 STREAM = "launches"
 TRANSACTIONS = 150
 PATIENCE_S = 60
-LOOK_S = 0.1
 PASSING = {
     "40001": "serialization failure",
     "40P01": "deadlock",
@@ -69,7 +68,7 @@ class Subject:
         async with asyncio.timeout(PATIENCE_S):
             while not await is_so():
                 await self.node.run_for(transactions=transactions)
-                await asyncio.sleep(LOOK_S)
+                await self.node.idle_until(iter((False, True)).__next__)
 
     async def has_all(self) -> None:
         """Wait until the database says itself that it holds everything there was until now."""
