@@ -13,6 +13,7 @@ from monitor.store.changes import sighting, to_fact
 from monitor.store.fold import fold, link
 from monitor.store.order import slot_of
 from monitor.store.recorded import changes_of
+from monitor.store.rows import POOL_ID
 from monitor.store.states import MintState, PoolState, TokenState, columns, latest
 from monitor.store.worlds import load, save
 
@@ -63,6 +64,8 @@ _GROUPS = (
     ("last_trade_order", "last_trade_at", None),
 )
 """Order and members of each group of reserves, by its number."""
+_NEVER = -1
+"""Slot of a group of reserves that was not told yet."""
 _NO_TIME = datetime.fromtimestamp(0, UTC)
 _IN_TRADES = {"last_trade_at": "block_time"}
 
@@ -111,7 +114,7 @@ async def refold(connection: asyncpg.Connection, touched: Touched, revived: Sequ
     of_token = {row["id"]: touched.pools.get(row["id"]) or row["token_id"] for row in pools}
     changes = await changes_of(connection, token_ids, of_token)
     facts = [(to_fact(change), change.key[-1], change.order) for change in changes]
-    said = await _sightings(connection, of_token)
+    said = await _sightings(connection, pools, of_token, touched.slots, revived)
     world = await load(connection, (*(fact for fact, _, _ in facts), *said))
     supplies = await _begin_again(connection, world, token_ids, pools, touched.slots)
     for fact, at, order in facts:
@@ -128,13 +131,21 @@ async def refold(connection: asyncpg.Connection, touched: Touched, revived: Sequ
     await _save_reserves(connection, world, list(of_token))
 
 
-async def _sightings(connection: asyncpg.Connection, of_token: Mapping[int, int | None]) -> list[ColdFact]:
+async def _sightings(
+    connection: asyncpg.Connection,
+    pools: Sequence[asyncpg.Record],
+    of_token: Mapping[int, int | None],
+    left: set[int],
+    revived: Sequence[Row],
+) -> list[ColdFact]:
     """Return what trades said of pools that still have one."""
-    known = [(pool_id, token_id) for pool_id, token_id in of_token.items() if token_id is not None]
-    if not known:
-        return []
-    traded = [row[0] for row in await connection.fetch(_TRADED, *zip(*known, strict=True))]
-    return [sighting(tuple(msgspec.json.decode(row[0]))) for row in await connection.fetch(_SIGHTINGS, traded)]
+    traded = {row[POOL_ID] for row in revived}
+    traded |= {row["id"] for row in pools if slot_of(row["last_trade_order"]) not in (left | {_NEVER})}
+    in_doubt = [row["id"] for row in pools if slot_of(row["last_trade_order"]) in left]
+    asked = [(pool_id, token_id) for pool_id in in_doubt if (token_id := of_token[pool_id]) is not None]
+    if asked:
+        traded |= {row[0] for row in await connection.fetch(_TRADED, *zip(*asked, strict=True))}
+    return [sighting(tuple(msgspec.json.decode(row[0]))) for row in await connection.fetch(_SIGHTINGS, list(traded))]
 
 
 async def _begin_again(
