@@ -197,6 +197,12 @@ class RpcClient:
             raise no_address from None
         except httpx2.HTTPError as error:
             raise RequestFailed(f"{where}: {type(error).__name__}") from None
+        except AttributeError as error:
+            # Of a connection that was reset as soon as it stood uvloop has no socket any more, and anyio asks that for
+            # its peer all the same.
+            if error.name != "getpeername":
+                raise
+            raise RequestFailed(f"{where}: the connection was reset") from None
 
 
 def _bucket(rate_per_s: float, limits: ClientLimits) -> TokenBucket:
