@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import re
 import socket
@@ -114,14 +113,11 @@ class Watch:
 
 @asynccontextmanager
 async def watching(watch: Watch) -> AsyncIterator[Watch]:
-    """Take samples until the block ends."""
-    task = asyncio.create_task(watch.run())
-    try:
+    """Take samples until the block ends; a daemon that does not answer any more ends the block."""
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(watch.run())
         yield watch
-    finally:
         task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 def _cpu_s(stat: str) -> float:
