@@ -124,6 +124,7 @@ async def _take_over(daemon: Daemon, feeding: asyncio.Task[None], stop: asyncio.
             raise AlreadyRunning("another process writes to this database", mend="a standby needs journal.enabled")
         is_ours = await stand_by(daemon.store, daemon.inlet, daemon.journal, daemon.up, daemon.health, feeding, stop)
         if is_ours:
+            daemon.stood_by = True
             await daemon.begin(new_chain=False)
     except BaseException:
         is_ours = False

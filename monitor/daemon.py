@@ -60,6 +60,7 @@ class Daemon:
     finality: Finality | None
     redecoding: Redecoding
     holes: OpenHoles = field(default_factory=OpenHoles)
+    stood_by: bool = False
 
     @property
     def health(self) -> Health:
@@ -135,10 +136,17 @@ class Daemon:
         )
         if self.finality is not None and durable is not None:
             self.finality.committed(durable)
-        done_seq = 0 if self.journal is None else await store.journal_done(self.journal.id)
-        if new_chain and self.journal is not None:
-            done_seq = self.journal.newest_seq  # it tells of the chain that is gone
-        await self.inlet.start(done_seq)
+        await self.inlet.start(await self._done_seq(new_chain=new_chain))
+
+    async def _done_seq(self, *, new_chain: bool) -> int:
+        """Return up to which number the journal is not to be told again."""
+        if self.journal is None:
+            return 0
+        if new_chain:
+            return self.journal.newest_seq  # it tells of the chain that is gone
+        done_seq = await self.store.journal_done(self.journal.id)
+        # What a standby gave up was committed by the writer.
+        return max(done_seq, self.journal.released_seq) if self.stood_by else done_seq
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,6 +122,11 @@ class Journal:
         return self.full_because is not None
 
     @property
+    def gone_seq(self) -> int:
+        """The last number whose record was given up: it cannot be read any more."""
+        return self._gone_seq
+
+    @property
     def synced_seq(self) -> int:
         """The last number that no power cut can cost."""
         return self._synced_seq

@@ -241,7 +241,11 @@ class Decoding:
             dated = self._timed(notice.slot, notice.block_time, besides=notice.signature)
         copies = [notice]
         if notice.invokes is not None and notice.signature in self.pending:
-            copies = _as_heard(notice, self.pending.get(notice.signature))
+            waiting = self.pending.get(notice.signature)
+            copies = _as_heard(notice, waiting)
+            # Should it wait on, the journal keeps the notification that told of it first.
+            seqs = [entry.seq for entry in waiting if entry.seq is not None]
+            seq = min([*seqs, *([] if seq is None else [seq])], default=None)
             self._satisfied(notice)
         facts: list[Fact] = []
         relevant = False

@@ -6,6 +6,8 @@ import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import structlog
+
 from decoders.core.types import TxNotice
 from monitor.journal import Gap
 from monitor.pipeline.retell import Retelling
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from monitor.journal import Journal
     from monitor.pipeline.upfeeds import UpFeeds
     from monitor.sources.notices import Notice
+
+log = structlog.get_logger(__name__)
 
 EVERY_PROGRAM = "*"
 # Appending does not suspend: after so many, others get their turn.
@@ -51,8 +55,10 @@ class Inlet:
 
     @property
     def waiting(self) -> int:
-        """How many notices stand between the journal's end and the wire."""
-        return 0 if self._journal is None else self._journal.newest_seq - self._sent_seq
+        """How many notices stand between the journal's end and the wire; of a standby nothing is to go there yet."""
+        if self._journal is None or not self._is_started:
+            return 0
+        return self._journal.newest_seq - self._sent_seq
 
     def begin_life(self) -> None:
         """
@@ -78,6 +84,12 @@ class Inlet:
             replayed_through = self._journal.newest_seq
             first_seq, snapshot = await self._journal.state_before(done_seq + 1)
             self._retelling = Retelling(done_seq, replayed_through, snapshot)
+            gone_seq = self._journal.gone_seq
+            if gone_seq > done_seq:
+                # The database went back behind what was given up: whatever that told has to become a hole.
+                log.warning("journal_ahead_of_database", done_seq=done_seq, given_up_through=gone_seq)
+                self._retelling = Retelling(done_seq, replayed_through)
+                self._retelling.gap(done_seq + 1, gone_seq, snapshot)
             self._sent_seq = first_seq - 1
             self._behind.set()
             self._journal.release(done_seq)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
@@ -45,7 +46,7 @@ class Pending:
         self._waiting: dict[str, dict[str | None, Waiting]] = {}
         self._by_pool: dict[str, dict[_Id, None]] = {}
         self._untimed: dict[int, dict[_Id, None]] = {}
-        self._seqs: dict[int, None] = {}
+        self._seqs: Counter[int] = Counter()
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -75,10 +76,10 @@ class Pending:
         """
         replaced = self._drop(notice.signature, notice.program)
         if replaced is not None and replaced.seq is not None:
-            seq = replaced.seq
+            seq = replaced.seq if seq is None else min(seq, replaced.seq)
         waiting = Waiting(notice, set(pools), whole, set(told), seq, time)
         if seq is not None:
-            self._seqs[seq] = None
+            self._seqs[seq] += 1
         self._waiting.setdefault(notice.signature, {})[notice.program] = waiting
         for pool in waiting.pools:
             self._by_pool.setdefault(pool, {})[notice.signature, notice.program] = None
@@ -129,7 +130,9 @@ class Pending:
         if waiting is not None and waiting.time:
             _strike(self._untimed, waiting.notice.slot, (signature, program))
         if waiting is not None and waiting.seq is not None:
-            self._seqs.pop(waiting.seq, None)
+            self._seqs[waiting.seq] -= 1
+            if not self._seqs[waiting.seq]:
+                del self._seqs[waiting.seq]
         return waiting
 
 

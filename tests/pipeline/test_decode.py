@@ -25,9 +25,10 @@ from monitor.sources.notices import (
     FeedUp,
     FetchGaveUp,
     HoleFilled,
+    Journaled,
     SlotSeen,
 )
-from monitor.store.batch import Filled, Hole, Progress
+from monitor.store.batch import Done, Filled, Hole, Progress
 from tests import mainnet
 from tests.decoders import recorded as mainnet_data
 from tests.decoders.built import ALL, RAW, TIME_S, WSOL, Call, Event, key, notice
@@ -189,6 +190,21 @@ async def test_a_recorded_launch_waits_for_its_whole_copy() -> None:
     assert wishes.met == [whole.signature]
     assert len(stage.pending) == 0
     assert take(stage, slots(whole.slot + 5)) == [Progress(feed="logs", slot=whole.slot + 5)]
+
+
+@needs_data
+async def test_a_whole_copy_without_a_time_waits_under_the_number_of_the_notification() -> None:
+    """It came by another way than the journal, which must not let go of what told of it first."""
+    whole = mainnet_copy("launchlab_initialize_token2022_buy.json")
+    stage = decoding(Wishes())
+    stage.journal_id = "j"
+    stage.take(Journaled(7, as_told(whole, arrival=1)))
+    assert stage.pending.oldest_seq() == 7
+    take(stage, msgspec.structs.replace(fetched(whole), block_time=None))
+    assert whole.signature in stage.pending
+    assert stage.pending.oldest_seq() == 7
+    stage.take(Journaled(9, slots(whole.slot)))
+    assert stage.done() == Done(journal_id="j", seq=6)
 
 
 @needs_data

@@ -14,8 +14,8 @@ from monitor.pipeline.feeds import Feeds
 from monitor.pipeline.ledger import Ledger
 from monitor.pipeline.pending import Pending
 from monitor.pipeline.pools import PoolMap
-from monitor.sources.notices import BlockSeen, FeedUp, FetchGaveUp, HoleFilled, HolePart, SlotSeen
-from monitor.store.batch import Filled, FilledPart, Hole, Progress
+from monitor.sources.notices import BlockSeen, FeedUp, FetchGaveUp, HoleFilled, HolePart, Journaled, SlotSeen
+from monitor.store.batch import Done, Filled, FilledPart, Hole, Progress
 
 FILLED = Filled(by="history", hole_id=1)
 
@@ -110,3 +110,18 @@ def test_a_part_is_filled_once_nothing_of_it_waits(decoding: Decoding) -> None:
         hole("a", 10, "why"),
         FilledPart(hole_id=1, through=12),
     ]
+
+
+def test_the_journal_keeps_what_waits_on_after_a_whole_copy(decoding: Decoding) -> None:
+    """A whole copy that still lacks something takes the number of the notification, or a crash would lose it."""
+    decoding.journal_id = "j"
+    decoding.pending.wait(TxNotice("a", 10, failed=False, feed="logs"), ["pool"], whole=False, told=[], seq=3)
+    decoding.take(Journaled(5, SlotSeen(12, 11, 5, "logs")))
+    assert decoding.done() == Done(journal_id="j", seq=2)
+    decoding.pending.wait(TxNotice("a", 10, failed=False, feed="fetch"), (), whole=False, told=[], time=True)
+    assert decoding.pending.oldest_seq() == 3
+    decoding.pending.wait(TxNotice("a", 10, failed=False, program="p"), (), whole=True, told=[], seq=3)
+    decoding.pending.done(decoding.pending.get("a")[0])
+    assert decoding.pending.oldest_seq() == 3, "of two that wait under one number, one still does"
+    decoding.pending.close("a")
+    assert decoding.done() == Done(journal_id="j", seq=5)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from decoders.core.types import TxNotice
 from monitor.channel import Channel
 from monitor.journal import Journal, JournalLimits
+from monitor.pipeline.feeds import Feeds
 from monitor.pipeline.inlet import Inlet
 from monitor.pipeline.upfeeds import UpFeeds
 from monitor.sources.notices import (
@@ -194,7 +195,7 @@ async def test_a_standby_appends_and_tells_it_all_when_it_takes_over(tmp_path: P
 
 
 async def test_a_standby_that_gave_up_the_oldest_begins_with_what_it_kept(tmp_path: Path) -> None:
-    """Also after a restart: that is no gap, and the feeds that were up there are told."""
+    """The writer has committed what it gave up: that is no gap, and the feeds that were up there are told."""
     limits = JournalLimits(min_free_bytes=0, segment_bytes=200, memory_bytes=0)
     it = Life(tmp_path, 5, limits)
     it.inlet.begin_life()
@@ -202,14 +203,43 @@ async def test_a_standby_that_gave_up_the_oldest_begins_with_what_it_kept(tmp_pa
     for slot in range(100, 200):
         await it.inlet.put(tx(slot))
         await it.journal.flush()
+    assert it.inlet.waiting == 0, "or a watchdog would take it for one that hangs"
     it.journal.release_marked(150)
+    given_up = it.journal.released_seq
     await it.journal.close()
-    async with life(tmp_path, limits=limits) as again:
+    async with life(tmp_path, done_seq=given_up, limits=limits) as again:
         told = await again.take(50)
-    assert told[0] == Journaled(0, FeedUp("a", 10), True)
+    assert told[0] == Journaled(given_up, FeedUp("a", 10), True)
     assert isinstance(told[1].notice, TxNotice)
     assert 140 < told[1].notice.slot <= 150
     assert again.journal.gaps == []
+
+
+async def test_a_database_that_went_back_finds_a_hole_and_no_silence(tmp_path: Path) -> None:
+    """
+    It was restored to a state from before what the journal has given up.
+
+    Each feed that was up is up again only with its next word: what lies before that, it has not told.
+    """
+    limits = JournalLimits(min_free_bytes=0, segment_bytes=200, memory_bytes=0)
+    async with life(tmp_path, limits=limits, capacity=300) as it:
+        await it.inlet.put(FeedUp("logs", 1))
+        for slot in range(2, 100):
+            await it.inlet.put(SlotSeen(slot, slot - 1, slot - 1, "logs"))
+            await it.journal.flush()
+        it.inlet.released(60)
+        await it.journal.flush()
+        gone = it.journal.gone_seq
+    assert gone > 30
+    async with life(tmp_path, done_seq=20, limits=limits, capacity=300) as it:
+        told = [item.notice for item in await it.take(5)]
+    feeds = Feeds(20)
+    holes = [
+        hole for notice in told if isinstance(notice, FeedUp) for hole in feeds.up("logs", notice.subscribed_at_slot)
+    ]
+    first = next(notice.slot for notice in told if isinstance(notice, SlotSeen))
+    assert [(hole.first_slot, hole.last_slot) for hole in holes] == [(21, first)]
+    assert not isinstance(told[0], SlotSeen), "nothing claims anything before"
 
 
 async def test_a_gap_is_told_as_time_in_which_its_feeds_were_away(tmp_path: Path) -> None:
