@@ -154,6 +154,7 @@ def _trade(layout: Layout, curve: Any) -> Say:
                 block_time=time,
                 index=notice.index,
                 arrival=notice.arrival,
+                final=notice.final,
                 position=site.position,
                 record=record,
                 platform=NAME,

@@ -220,6 +220,7 @@ def _graduation(idl: Idl, name: str, venue: str, places: dict[int, tuple[int, in
             index=site.notice.index,
             arrival=site.notice.arrival,
             position=site.position,
+            final=site.notice.final,
             platform=NAME,
             mint=mint,
             pool=curve,

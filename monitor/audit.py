@@ -256,10 +256,10 @@ def is_mendable(difference: Difference) -> bool:
     """
     Tell whether fetching a slot again mends a difference.
 
-    It brings what is missing, makes void what is not there, and puts what arrived out of order into its place. A value
-    that contradicts the chain stays: what is known is never overwritten.
+    It brings what is missing, makes void what is not there, and says again what is. But by its time a trade is found:
+    with another one it would be stored a second time.
     """
-    return difference.how != "different" or difference.stored is None or difference.member == compare.PLACE
+    return (difference.how, difference.key.kind, difference.member) != ("different", "trade", "block_time")
 
 
 def complete(since: int | None, through: int | None, holes: Sequence[HoleRow]) -> list[Span]:

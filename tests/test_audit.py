@@ -57,11 +57,13 @@ def test_complete_is_what_was_followed_or_brought_and_is_in_no_open_hole(
         (Difference(1, "extra", KEY, "s"), True),
         (Difference(1, "different", KEY, "s", "lp_fee", None, 5), True),
         (Difference(1, "different", KEY, "s", "place", 0, 1), True),
-        (Difference(1, "different", KEY, "s", "lp_fee", 4, 5), False),
+        (Difference(1, "different", KEY, "s", "lp_fee", 4, 5), True),
+        (Difference(1, "different", Key("pool_created", ("pool",)), "s", "created_at", 4, 5), True),
+        (Difference(1, "different", KEY, "s", "block_time", 4, 5), False),
     ],
 )
-def test_fetching_again_mends_all_but_values_that_contradict(difference: Difference, mends: bool) -> None:
-    """What is known is never overwritten."""
+def test_fetching_again_mends_all_but_the_time_by_which_a_trade_is_found(difference: Difference, mends: bool) -> None:
+    """Told again at its own time it would be there twice."""
     assert is_mendable(difference) is mends
     assert Audited(1, differences=[difference]).to_repair == ([1] if mends else [])
 

@@ -252,6 +252,7 @@ def facts_common(site: Site, record: Record | None, timestamp: int | None) -> di
         "arrival": notice.arrival,
         "position": site.position,
         "record": record,
+        "final": notice.final,
     }
 
 

@@ -229,6 +229,7 @@ class Said:
                 block_time=self.notice.block_time,
                 index=self.notice.index,
                 arrival=self.notice.arrival,
+                final=self.notice.final,
                 position=event.position,
                 platform=pad.platform,
                 reason=reason,

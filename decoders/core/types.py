@@ -93,7 +93,7 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     `venue` is the decoder's name, `event` the IDL event (or the instruction where there is none), `nth` counts that
     name of that program in the transaction from 0 in execution order. `index`/`position` order facts inside a slot:
     place of the transaction in its block (None: not known, `arrival` is all there is) and of the emitting instruction
-    in its transaction.
+    in its transaction. `final`: the finalized chain says so, whatever was heard or stored before.
     """
 
     kind: ClassVar[str] = ""
@@ -109,6 +109,7 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     arrival: int | None = None
     record: Record | None = None
     platform: str | None = None
+    final: bool = False
 
 
 class Launch(Fact, frozen=True, kw_only=True, gc=False):

@@ -45,7 +45,7 @@ def audit_slots(
     fetched and decoded afresh. Compared are trades (every column, and their order), launches, completed curves,
     graduations and pools; what is stored and not on the chain is found as well. A slot that differs becomes a hole
     (`audit`), which the daemon fetches again at `finalized` and settles: what was missing comes, what is on no chain
-    becomes void. A value that contradicts the chain is told, but not overwritten.
+    becomes void, and a value that contradicts the chain is replaced, with all that was made of it.
 
     Exit codes: 0 all is equal; 1 something differs; 2 it could not be done, or not for every slot.
     """
@@ -140,7 +140,7 @@ def _show(found: Audited, seed: int, *, repair: bool) -> None:
         complain(f"slot {slot} could not be compared: {reason}")
     stubborn = sum(not audit.is_mendable(one) for one in found.differences)
     if stubborn:
-        tell(f"{stubborn:,} values contradict the chain, and are not overwritten: somebody else must have written them")
+        tell(f"{stubborn:,} trades stand under another time, and are not overwritten: somebody else must have done it")
     if found.filed:
         tell(f"{len(found.filed):,} slots are holes now, to be fetched again: {called()} holes")
     elif found.differences and not repair:

@@ -54,14 +54,17 @@ def said(fact: ColdFact) -> dict[str, Any]:
     }
 
 
-def merge(stored: Change | None, copy: Change) -> Change | None:
+def merge(stored: Change | None, copy: Change, *, is_final: bool = False) -> Change | None:
     """
     Return what is to be kept of two copies of a fact, or None if `copy` says nothing new.
 
     The copy of the later slot is the fact, for it landed there again after a fork. Copies of one slot fill each other.
+    What the finalized chain says stands over all (`is_final`).
     """
     if stored is None or stored.is_void or copy.slot > stored.slot:
         return copy
+    if is_final:
+        return replace(copy, data=stored.data | copy.data) if copy.slot == stored.slot else copy
     data = copy.data | stored.data
     if copy.slot < stored.slot or (data == stored.data and copy.order <= stored.order):
         return None

@@ -35,11 +35,13 @@ class Kept:
     Changes to be written.
 
     `landed` among them did not stand in their slot yet. `moved` are those that stood in another one, as stored.
+    `confirmed` are those stored that the finalized chain says again: what was made of them may be something else.
     """
 
     changes: list[Change] = field(default_factory=list)
     landed: list[Change] = field(default_factory=list)
     moved: list[Change] = field(default_factory=list)
+    confirmed: list[Change] = field(default_factory=list)
 
 
 def stale(copies: Mapping[int, Copy], stored: Mapping[ChangeKey, Change]) -> set[int]:
@@ -47,7 +49,7 @@ def stale(copies: Mapping[int, Copy], stored: Mapping[ChangeKey, Change]) -> set
     latest = {key: change.slot for key, change in stored.items() if not change.is_void}
     for copy in copies.values():
         latest[copy.key] = max(latest.get(copy.key, copy.fact.slot), copy.fact.slot)
-    return {at for at, copy in copies.items() if copy.fact.slot < latest[copy.key]}
+    return {at for at, copy in copies.items() if copy.fact.slot < latest[copy.key] and not copy.fact.final}
 
 
 def keep(copies: Mapping[int, Copy], stored: Mapping[ChangeKey, Change], world: World) -> Kept:
@@ -56,7 +58,10 @@ def keep(copies: Mapping[int, Copy], stored: Mapping[ChangeKey, Change], world: 
     merged: dict[ChangeKey, Change] = {}
     for copy in copies.values():
         known = merged.get(copy.key) or stored.get(copy.key)
-        merged[copy.key] = merge(known, _change(copy, world)) or known or _change(copy, world)
+        change = _change(copy, world)
+        merged[copy.key] = merge(known, change, is_final=copy.fact.final) or known or change
+        if copy.fact.final and (confirmed := stored.get(copy.key)) is not None:
+            found.confirmed.append(confirmed)
     for key, change in merged.items():
         old = stored.get(key)
         if change == old:

@@ -172,9 +172,9 @@ def trade_row(trade: Trade, at: datetime, order: int, ids: Ids, batch_no: int) -
     )
 
 
-def upgrade(old: Sequence[Any], new: Row, *, is_whole: bool = False) -> Row | None:
+def upgrade(old: Sequence[Any], new: Row, *, is_whole: bool = False, is_final: bool = False) -> Row | None:
     """
-    Return the stored row `old` with what `new` knows more, or None if that is nothing.
+    Return the stored row `old` with what `new` knows more, or None if that is nothing; `new` itself to replace it.
 
     The copy of the later slot is the trade, for it landed there again after a fork. Copies of one slot fill each other.
 
@@ -182,7 +182,20 @@ def upgrade(old: Sequence[Any], new: Row, *, is_whole: bool = False) -> Row | No
         old: As stored.
         new: Of a copy.
         is_whole: Whether the copy tells for sure which bytes are its tail, if any.
+        is_final: Whether the finalized chain says so: a stored value that is another one is wrong.
     """
+    better = _filled(old, new, is_whole=is_whole)
+    if is_final and _contradicts(old if better is None else better, new):
+        return new
+    return better
+
+
+def _contradicts(stored: Sequence[Any], new: Row) -> bool:
+    at = AT["batch_no"]
+    return tuple(stored[:at]) != new[:at] or tuple(stored[at + 1 :]) != new[at + 1 :]
+
+
+def _filled(old: Sequence[Any], new: Row, *, is_whole: bool) -> Row | None:
     if new[SLOT] != old[SLOT]:
         return new if new[SLOT] > old[SLOT] else None
     known_by_old = old[_FILL_FROM:_FILL_TO]
@@ -224,7 +237,15 @@ def with_row(trade: Trade, row: Sequence[Any]) -> Trade:
 
 
 def merged(first: Trade, second: Trade) -> Trade:
-    """Return one trade from two copies of it: that of the later slot, or the first with what the second knows more."""
+    """
+    Return one trade from two copies of it: that of the later slot, or the first with what the second knows more.
+
+    What the finalized chain says of a trade stands, and others tell more of its market alone.
+    """
+    if first.final != second.final:
+        first, second = (first, second) if first.final else (second, first)
+        known = {name: getattr(second, name) for name in OF_MARKET if getattr(first, name) is None}
+        return msgspec.structs.replace(first, **known)
     if first.slot != second.slot:
         return first if first.slot > second.slot else second
     members = {name: getattr(second, name) for name in (*FILLABLE, *OF_MARKET) if getattr(first, name) is None}

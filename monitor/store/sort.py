@@ -139,7 +139,7 @@ def _sort_trade(found: Sorted, at: int, trade: Trade, lately: Known, *, look_clo
         found.facts[first] = _merge(other, trade)
         return
     stored = lately.holds(trade, key)
-    if stored and not look_closely:
+    if stored and not (look_closely or trade.final):
         return
     found.trades[key] = at
     if stored is not None:

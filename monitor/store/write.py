@@ -15,11 +15,24 @@ from monitor.store.changes import market
 from monitor.store.cold import Copy, keep, stale
 from monitor.store.commits import insert_hole, write_commits
 from monitor.store.fold import Outcome, World, fold, link
-from monitor.store.order import Arrivals, arrival_order, exact_order
+from monitor.store.order import Arrivals, arrival_order, exact_order, slot_of
 from monitor.store.recent import Recent
 from monitor.store.recorded import stored_changes, write_changes, write_sightings
 from monitor.store.refold import Touched
-from monitor.store.rows import AT, COLUMNS, POOL_ID, SLOT, TAIL, TOKEN_ID, Times, identity, trade_row, upgrade, with_row
+from monitor.store.rows import (
+    AT,
+    COLUMNS,
+    ORDER,
+    POOL_ID,
+    SLOT,
+    TAIL,
+    TOKEN_ID,
+    Times,
+    identity,
+    trade_row,
+    upgrade,
+    with_row,
+)
 from monitor.store.settle import Settlement, settle
 from monitor.store.sort import Known, cold_facts, sort
 from monitor.store.surplus import fault_rows, tail_rows
@@ -237,6 +250,8 @@ class Writer:
         kept = keep(copies, stored, world)
         await write_changes(connection, kept.changes, attempt.batch_no)
         attempt.landed_in |= {change.slot for change in kept.landed}
+        for change in kept.confirmed:
+            attempt.touched.owners(change.token_id, change.pool_id, change.slot)
         for change in kept.moved:
             found.landings.add((change.key[0], change.slot))
             attempt.touched.owners(change.token_id, change.pool_id, change.slot)
@@ -278,8 +293,8 @@ class Writer:
                 continue
             old, is_void = known[:-1], known[-1]
             if row[SLOT] != old[SLOT] and not is_void:
-                found.landings.add((fact.signature, min(row[SLOT], old[SLOT])))
-            better = row if is_void else upgrade(old, row, is_whole=fact.record is not None)
+                found.landings.add((fact.signature, old[SLOT] if fact.final else min(row[SLOT], old[SLOT])))
+            better = row if is_void else upgrade(old, row, is_whole=fact.record is not None, is_final=fact.final)
             if better is row:
                 attempt.replaced.append(row)
                 fresh.append(row)
@@ -294,8 +309,7 @@ class Writer:
                 attempt.old[at] = with_row(fact, old)
                 found.facts[at] = with_row(fact, better)
                 if better is row:
-                    attempt.landed_in.add(row[SLOT])
-                    attempt.touched.trade(row[TOKEN_ID], row[POOL_ID], old[SLOT])
+                    _note_replaced(attempt, old, row, is_final=fact.final)
         return fresh, upgraded
 
     async def _write_surplus(self, connection: asyncpg.Connection, attempt: Attempt, tailed: Sequence[int]) -> None:
@@ -394,6 +408,15 @@ class Writer:
 
 def _transposed(rows: Sequence[Row], places: Iterable[int]) -> list[list[Any]]:
     return [[row[place] for row in rows] for place in places]
+
+
+def _note_replaced(attempt: Attempt, old: Row, row: Row, *, is_final: bool) -> None:
+    """Note whose reserves were told by a row that is replaced as a whole, and whose are told by the new one."""
+    if not is_final:
+        attempt.landed_in.add(row[SLOT])
+    for known in (old, row):
+        attempt.touched.trade(known[TOKEN_ID], known[POOL_ID], old[SLOT])
+    attempt.touched.slots.add(slot_of(old[ORDER]))
 
 
 def _late_holes(batch: Batch, attempt: Attempt) -> Iterator[Hole]:

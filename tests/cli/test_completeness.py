@@ -29,6 +29,15 @@ pytestmark = [pytest.mark.slow]
 FOLLOWED = {"pumpfun", "pumpswap", "raydium_launchpad"}
 TRADES = "SELECT count(*) FROM transactions"
 # Transactions of one trade, in three different slots.
+# What the pool of a changed trade is known to hold, which is told by the pool's last trade.
+LAST_ON_ITS_POOL = """
+SELECT DISTINCT ON (t.pool_id) t.signature, t.pool_id
+  FROM transactions t JOIN pools p ON p.id = t.pool_id
+ WHERE p.mark_order = t.chain_order AND t.signature <> ALL($1)
+   AND (SELECT count(*) FROM transactions o WHERE o.signature = t.signature) = 1
+ ORDER BY t.pool_id, t.signature LIMIT 1
+"""
+RESERVES = "SELECT mark_base, mark_quote, real_base, real_quote, curve_sold FROM pools WHERE id = $1"
 ALONE = """
 SELECT DISTINCT ON (slot) slot, signature FROM (
     SELECT min(slot) AS slot, signature FROM transactions GROUP BY signature HAVING count(*) = 1
@@ -151,7 +160,7 @@ async def audited(place: Place, *arguments: object) -> tuple[int, dict[str, Any]
 
 
 async def test_an_audit_finds_what_is_not_as_the_chain_says_and_has_it_mended(place: Place) -> None:
-    """A row that was deleted, a value that was changed, a row that was added: each is told, and repaired."""
+    """A row that was deleted, values that were changed, a row that was added: each is told, and repaired."""
     first, last = await backfilled(place)
     code, found = await audited(place)
     assert (code, found["differences"], found["failed"]) == (0, [], [])
@@ -161,6 +170,12 @@ async def test_an_audit_finds_what_is_not_as_the_chain_says_and_has_it_mended(pl
     gone, changed, copied = [row["signature"] for row in await place.sql.fetch(ALONE)]
     await place.sql.execute("DELETE FROM transactions WHERE signature = $1", gone)
     await place.sql.execute("UPDATE transactions SET base_amount = base_amount + 1 WHERE signature = $1", changed)
+    last, pool = await place.sql.fetchrow(LAST_ON_ITS_POOL, [gone, changed, copied])
+    reserves = await place.sql.fetchrow(RESERVES, pool)
+    await place.sql.execute("UPDATE transactions SET mark_base = mark_base + 1 WHERE signature = $1", last)
+    await place.sql.execute("UPDATE pools SET mark_base = mark_base + 1 WHERE id = $1", pool)
+    mint = await place.sql.fetchval("UPDATE tokens SET name = 'x' WHERE name IS NOT NULL AND id = $1 RETURNING mint",
+                                    await place.sql.fetchval("SELECT min(id) FROM tokens"))  # fmt: skip
     await place.sql.execute("CREATE TEMP TABLE copy AS SELECT * FROM transactions WHERE signature = $1", copied)
     await place.sql.execute("UPDATE copy SET signature = repeat('1', 88)")
     await place.sql.execute("INSERT INTO transactions SELECT * FROM copy")
@@ -168,19 +183,24 @@ async def test_an_audit_finds_what_is_not_as_the_chain_says_and_has_it_mended(pl
     assert code == 1
     assert {(one["how"], one["signature"], one["column"]) for one in found["differences"]} == {
         ("missing", gone, None), ("different", changed, "base_amount"), ("extra", "1" * 88, None),
+        ("different", last, "mark_base"), ("different", await launched(place, mint), "name"),
     }  # fmt: skip
     assert found["holes"] == []
     shown = await place.call("audit", "--slots", 100_000)
-    assert (shown.code, "2 slots are holes now" in shown.out) == (1, True)
-    assert "1 values contradict the chain" in shown.out
+    slots = len({one["slot"] for one in found["differences"]})
+    assert (shown.code, f"{slots} slots are holes now" in shown.out) == (1, True)
     assert gone in shown.out
     async with place.daemon():
         await place.until("SELECT count(*) FROM holes WHERE reason = 'audit' AND filled_at IS NULL", (0).__eq__)
     code, found = await audited(place)
-    assert [one["column"] for one in found["differences"]] == ["base_amount"]
-    await place.sql.execute("UPDATE transactions SET base_amount = base_amount - 1 WHERE signature = $1", changed)
-    code, found = await audited(place)
     assert (code, found["differences"]) == (0, [])
+    assert await place.sql.fetchrow(RESERVES, pool) == reserves
+    assert await place.differences() == []
+
+
+async def launched(place: Place, mint: str) -> str:
+    """Return the signature of a token's launch."""
+    return str(await place.sql.fetchval("SELECT launch_signature FROM tokens WHERE mint = $1", mint))
 
 
 async def test_an_audit_says_when_it_cannot_be_done(place: Place) -> None:
