@@ -136,7 +136,7 @@ class Decoding:
             case FetchGaveUp(signature=signature, reason=reason):
                 given_up = self.pending.close(signature)
                 self._stays_open(signature)
-                return [_hole(given_up[0].notice, reason)] if given_up else []
+                return [_hole(given_up[0].notice, "not_fetched", reason)] if given_up else []
             case HoleFilled(hole_id=hole_id, signature=signature, first_slot=first_slot, last_slot=last_slot):
                 waiting = self._waiting_in(first_slot, last_slot, signature)
                 self._filling.append(_Filling(Filled(by=notice.by, hole_id=hole_id), signature, waiting))
@@ -193,7 +193,7 @@ class Decoding:
             return []
         self.ledger.redecoded += 1
         resolved = Resolved(by="redecode", fault_id=seen.fault_id, tail_id=seen.tail_id)
-        return [*self._tell(decoded.facts), resolved]
+        return [*self._tell(decoded.facts, seen), resolved]
 
     def drain(self) -> list[Durable]:
         """Return what is left at the end: transactions that still wait become holes."""
@@ -258,8 +258,7 @@ class Decoding:
         ledger.took(notice, "decoded" if relevant else "irrelevant")
         if relevant and self.leads.compares:
             self.leads.told(notice.feed, notice.signature, notice.slot, time.monotonic(), self.feeds.up_feeds)
-        is_late = bool(facts) and notice.slot <= self.final_through and not notice.final
-        return [*dated, Late(slot=notice.slot), *self._tell(facts)] if is_late else [*dated, *self._tell(facts)]
+        return [*dated, *self._tell(facts, notice)]
 
     def _satisfied(self, notice: TxNotice) -> None:
         self.pending.close(notice.signature)
@@ -315,18 +314,21 @@ class Decoding:
         elif waiting.whole:
             told = [key_of(fact) for fact in decoded.facts]
             self.pending.wait(notice, (), whole=True, told=told, seq=waiting.seq)
-        return self._tell(fresh)
+        return self._tell(fresh, notice)
 
     def _ask_whole(self, notice: TxNotice) -> None:
         """A pool's account is gone or unreadable: the accounts of the instruction tell its mints as well."""
         if self.fetcher is not None:
             self.fetcher.want(Need(notice.signature, notice.slot, "accounts", ""))
 
-    def _tell(self, facts: list[Fact]) -> list[Durable]:
+    def _tell(self, facts: list[Fact], notice: TxNotice | PayloadSeen) -> list[Durable]:
+        """Tell what a notice says; of a slot that was compared with the chain already, it is late."""
         for fact in facts:
             self.pools.learn(fact)
             self.ledger.told(fact)
-        return [*facts]
+        is_final = isinstance(notice, TxNotice) and notice.final
+        is_late = bool(facts) and notice.slot <= self.final_through and not is_final
+        return [Late(slot=notice.slot), *facts] if is_late else [*facts]
 
 
 def _some(item: Progress | Done | None) -> list[Durable]:
@@ -361,13 +363,14 @@ def _as_heard(whole: TxNotice, waiting: list[Waiting]) -> list[TxNotice]:
     ]
 
 
-def _hole(notice: TxNotice, reason: str) -> Hole:
+def _hole(notice: TxNotice, reason: str, last_error: str | None = None) -> Hole:
     return Hole(
         first_slot=notice.slot,
         last_slot=notice.slot,
         reason=reason,
         signature=notice.signature,
         feed=notice.feed,
+        last_error=last_error,
     )
 
 

@@ -143,6 +143,9 @@ class Feeds:
 def _missed(feed: _Feed, block: BlockSeen) -> list[Hole]:
     """Return the slots that a block shows to be missing: those behind the last one, and its own."""
     ranges: list[tuple[int, int, str]] = []
+    if feed.last is None and block.slot > feed.told and block.parent_slot > feed.told:
+        # The first block that is told again after a start: all through `told` is stored, and it names another parent.
+        ranges.append((feed.told + 1, block.slot - 1, "parent_not_told"))
     if feed.last is not None and block.slot > feed.told and block.parent_slot != feed.last:
         first_slot = feed.told + 1
         if block.parent_slot < feed.last:  # another branch: nothing of it is known to be told from there on

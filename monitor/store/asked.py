@@ -115,7 +115,7 @@ async def file_hole(
     """Note a hole and return its id: that of the one that is open, if it is the same."""
     place = (feed, EVERY_PROGRAM, first_slot, last_slot, signature)
     while True:
-        made = await connection.fetchval(f"{INSERT_HOLE} RETURNING id", *place, reason)
+        made = await connection.fetchval(f"{INSERT_HOLE} RETURNING id", *place, reason, None)
         # The same one may be filled between the two statements: then there is room for ours.
         hole_id: int | None = made if made is not None else await connection.fetchval(_SAME_OPEN_HOLE, *place)
         if hole_id is not None:

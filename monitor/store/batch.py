@@ -31,7 +31,11 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Hole(msgspec.Struct, frozen=True, kw_only=True):
-    """Something known to be missing: all of the slots, or (`signature` set) one transaction in them."""
+    """
+    Something known to be missing: all of the slots, or (`signature` set) one transaction in them.
+
+    `reason` is one of few words; `last_error` is whatever somebody said who was asked for it.
+    """
 
     first_slot: int
     last_slot: int
@@ -39,6 +43,7 @@ class Hole(msgspec.Struct, frozen=True, kw_only=True):
     signature: str | None = None
     feed: str = ""
     program: str = EVERY_PROGRAM
+    last_error: str | None = None
 
 
 class Filled(msgspec.Struct, frozen=True, kw_only=True):

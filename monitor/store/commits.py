@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from monitor.store.rows import Times
+from monitor.store.rows import Times, clean
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from monitor.store.batch import Batch, Final, Hole, Resolved
 
 INSERT_HOLE = """
-INSERT INTO holes (feed, program, first_slot, last_slot, signature, reason) VALUES ($1, $2, $3, $4, $5, $6)
-ON CONFLICT DO NOTHING
+INSERT INTO holes (feed, program, first_slot, last_slot, signature, reason, last_error)
+VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING
 """
 _FILL_PART = "UPDATE holes SET filled_through = GREATEST(filled_through, $2) WHERE id = $1 AND filled_at IS NULL"
 _FILL_HOLE = """
@@ -73,9 +73,9 @@ async def write_commits(connection: asyncpg.Connection, batch: Batch, *, still_l
 
 async def insert_hole(connection: asyncpg.Connection, hole: Hole) -> None:
     """Note a hole; one that is open already stays the one it is."""
-    await connection.execute(
-        INSERT_HOLE, hole.feed, hole.program, hole.first_slot, hole.last_slot, hole.signature, hole.reason
-    )
+    place = (hole.feed, hole.program, hole.first_slot, hole.last_slot, hole.signature)
+    last_error = None if hole.last_error is None else clean(hole.last_error)
+    await connection.execute(INSERT_HOLE, *place, clean(hole.reason), last_error)
 
 
 async def _resolve(connection: asyncpg.Connection, resolved: Resolved, still_long: Collection[int]) -> None:

@@ -341,7 +341,10 @@ async def test_what_cannot_be_fetched_is_a_hole() -> None:
     stage = decoding(Wishes())
     take(stage, FeedUp("logs", 90), logged(pool_sell()))
     gave_up = FetchGaveUp("s", 100, "the node does not have it", "fetch")
-    hole = Hole(first_slot=100, last_slot=100, reason="the node does not have it", signature="s", feed="logs")
+    hole = Hole(
+        first_slot=100, last_slot=100, reason="not_fetched", signature="s", feed="logs",
+        last_error="the node does not have it",
+    )  # fmt: skip
     assert take(stage, slots(95), gave_up, gave_up, slots(110)) == [
         Progress(feed="logs", slot=95),
         hole,
@@ -542,7 +545,7 @@ async def test_a_block_tells_how_far_its_feed_is_and_when_that_was() -> None:
     """Everything of the block stands before it, so that its own slot is told; its time goes along."""
     stage = decoding(Wishes())
     block = BlockSeen(105, 104, "hash", "parent's", TIME_S, "blocks")
-    assert take(stage, FeedUp("blocks", 100), block)[1:] == [Progress(feed="blocks", slot=105, block_time=TIME_S)]
+    assert take(stage, FeedUp("blocks", 105), block)[1:] == [Progress(feed="blocks", slot=105, block_time=TIME_S)]
     assert stage.ledger.head_slot == 105
 
 

@@ -110,6 +110,16 @@ def test_the_first_block_lies_in_the_hole_before_it() -> None:
     assert block(feeds, 31, 30) == [Progress(feed="b", slot=31)]
 
 
+def test_after_a_start_the_first_block_that_is_told_again_names_one_that_was_not() -> None:
+    """The node left it out just between what was committed and what stands in the journal behind that."""
+    feeds = Feeds(10)
+    feeds.up("b", 5)
+    assert block(feeds, 12, 11) == [missing(11, 11, "parent_not_told"), Progress(feed="b", slot=12)]
+    again = Feeds(10)
+    again.up("b", 5)
+    assert block(again, 12, 10) == [Progress(feed="b", slot=12)], "slot 11 was skipped"
+
+
 def test_an_unreadable_block_is_a_hole_by_itself() -> None:
     """Also the very first one, which has no hole before it."""
     feeds = blocks_feed(10)

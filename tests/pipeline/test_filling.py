@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
 from decoders.core.registry import load
-from decoders.core.types import TxNotice
+from decoders.core.types import Fact, TxNotice
 from monitor.data import data_dir, idls_in
 from monitor.pipeline.decode import Decoding
 from monitor.pipeline.feeds import Feeds
@@ -15,7 +16,8 @@ from monitor.pipeline.ledger import Ledger
 from monitor.pipeline.pending import Pending
 from monitor.pipeline.pools import PoolMap
 from monitor.sources.notices import BlockSeen, FeedUp, FetchGaveUp, HoleFilled, HolePart, Journaled, SlotSeen
-from monitor.store.batch import Done, Filled, FilledPart, Hole, Progress
+from monitor.store.batch import Done, Filled, FilledPart, Hole, Late, Progress
+from tests.pipeline import market
 
 FILLED = Filled(by="history", hole_id=1)
 
@@ -32,9 +34,14 @@ def wait(decoding: Decoding, signature: str, slot: int) -> None:
     decoding.pending.wait(TxNotice(signature, slot, failed=False, feed="logs"), ["pool"], whole=False, told=[])
 
 
-def hole(signature: str, slot: int, reason: str) -> Hole:
+def hole(signature: str, slot: int, reason: str, error: str | None = None) -> Hole:
     """Return the hole of a transaction."""
-    return Hole(first_slot=slot, last_slot=slot, reason=reason, signature=signature, feed="logs")
+    return Hole(first_slot=slot, last_slot=slot, reason=reason, signature=signature, feed="logs", last_error=error)
+
+
+def given_up(signature: str, slot: int) -> Hole:
+    """Return the hole of one that could not be fetched: what the node said is no reason, but an error."""
+    return hole(signature, slot, "not_fetched", "why")
 
 
 def test_a_hole_of_which_nothing_waits_is_filled_at_once(decoding: Decoding) -> None:
@@ -49,8 +56,8 @@ def test_what_gives_up_has_a_hole_of_its_own_before(decoding: Decoding) -> None:
     wait(decoding, "a", 10)
     wait(decoding, "b", 20)
     assert decoding.take(HoleFilled(1, 10, 20)) == []
-    assert decoding.take(FetchGaveUp("a", 10, "why", "fetch")) == [hole("a", 10, "why")]
-    assert decoding.take(FetchGaveUp("b", 20, "why", "fetch")) == [hole("b", 20, "why"), FILLED]
+    assert decoding.take(FetchGaveUp("a", 10, "why", "fetch")) == [given_up("a", 10)]
+    assert decoding.take(FetchGaveUp("b", 20, "why", "fetch")) == [given_up("b", 20), FILLED]
 
 
 def test_what_is_told_meanwhile_fills_it(decoding: Decoding) -> None:
@@ -64,7 +71,7 @@ def test_a_transaction_that_gives_up_again_keeps_its_hole(decoding: Decoding) ->
     """A second hole of it would not be recorded beside the open one, so that one stays."""
     wait(decoding, "a", 10)
     assert decoding.take(HoleFilled(1, 10, 10, "a")) == []
-    assert decoding.take(FetchGaveUp("a", 10, "why", "fetch")) == [hole("a", 10, "why")]
+    assert decoding.take(FetchGaveUp("a", 10, "why", "fetch")) == [given_up("a", 10)]
     assert decoding.take(FetchGaveUp("b", 10, "why", "fetch")) == []
 
 
@@ -107,7 +114,7 @@ def test_a_part_is_filled_once_nothing_of_it_waits(decoding: Decoding) -> None:
     assert decoding.take(HolePart(1, 12)) == []
     assert decoding.take(HolePart(2, 9)) == [FilledPart(hole_id=2, through=9)]
     assert decoding.take(FetchGaveUp("a", 10, "why", "fetch")) == [
-        hole("a", 10, "why"),
+        given_up("a", 10),
         FilledPart(hole_id=1, through=12),
     ]
 
@@ -125,3 +132,13 @@ def test_the_journal_keeps_what_waits_on_after_a_whole_copy(decoding: Decoding) 
     assert decoding.pending.oldest_seq() == 3, "of two that wait under one number, one still does"
     decoding.pending.close("a")
     assert decoding.done() == Done(journal_id="j", seq=5)
+
+
+def test_what_waited_may_be_late_as_well(decoding: Decoding) -> None:
+    """It came after its slot was compared, and is told once its time is known: it is to be compared by itself."""
+    decoding.final_through = 1_000_000_000_000
+    for copy in market.recorded(11).whole:
+        told = decoding.take(msgspec.structs.replace(copy, feed="logs"))
+        facts = [item for item in told if isinstance(item, Fact)]
+        assert bool(facts) == any(item == Late(slot=copy.slot) for item in told)
+        assert not any(isinstance(item, Late) for item in decoding.take(msgspec.structs.replace(copy, final=True)))

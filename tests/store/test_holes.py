@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from monitor.store.batch import SKIPPED_BY_START, Batch, Filled, Hole, Progress
 
 if TYPE_CHECKING:
+    import asyncpg
+
     from monitor.store.store import Store
 
 
@@ -69,3 +71,12 @@ async def test_what_a_chain_that_is_gone_left_open_is_abandoned(store: Store) ->
     assert await store.forget_chain() == 0
     await store.write(Batch(progress=[Progress(feed="logs", slot=5)]))
     assert [told.slot for told in await store.progress()] == [5]
+
+
+async def test_what_a_node_said_is_kept_with_the_hole_whatever_it_was(store: Store, sql: asyncpg.Connection) -> None:
+    """Text that PostgreSQL cannot hold must not end the daemon, and no reason is a sentence."""
+    said = "Slot 5\0 was skipped \ud800"
+    hole = Hole(first_slot=5, last_slot=5, reason="not_fetched", signature="s", last_error=said)
+    await store.write(Batch(holes=[hole]))
+    row = await sql.fetchrow("SELECT reason, last_error FROM holes")
+    assert (row["reason"], row["last_error"]) == ("not_fetched", "Slot 5\u2400 was skipped \ufffd")
