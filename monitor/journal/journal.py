@@ -5,9 +5,9 @@ What it promises: a number that was given stays that record's for ever. A record
 10 ms after it was appended (a killed process loses no more), and on disk `fsync_interval_s` later (a power cut loses no
 more). Whatever a crash costs is the end: what is read back afterwards is what was appended, up to somewhere.
 
-At the cap (bytes, free disk, or a write that found the disk full) nothing is thrown away. `room()` waits, so the feed
-is not read any more, so the node drops the connection, and the next one records as a hole what was missed meanwhile.
-Whatever else a disk can do ends the daemon.
+At the cap (bytes, free disk, a write that found the disk full, or a disk too slow for what comes) nothing is thrown
+away. `room()` waits, so the feed is not read any more, so the node drops the connection, and the next one records as a
+hole what was missed meanwhile. Whatever else a disk can do ends the daemon.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ log = structlog.get_logger(__name__)
 _GATHER_S = 0.005
 _FULL_POLL_S = 1.0
 _CHUNK_BYTES = 1 << 20
+_MOST_UNWRITTEN_BYTES = 64 << 20
 _ROOM_SHARE = 7 / 8
 # One writes, one forces to disk, one reads: none waits for another, nor for what else the loop's own threads do.
 _THREADS = 3
@@ -53,8 +54,8 @@ class Journal:
     One folder, one process, one event loop.
 
     `newest_seq` is the last number given, `released_seq` the highest that was released, `stored_bytes` what stands on
-    disk, `gaps` the numbers that reading found lost since the start. `full_because` says why nothing more fits.
-    `sync_seconds` counts how long forcing to disk took.
+    disk, `unwritten_bytes` what waits in memory for it, `gaps` the numbers that reading found lost since the start.
+    `full_because` says why nothing more fits. `sync_seconds` counts how long forcing to disk took.
     """
 
     def __init__(self, folder: Path, limits: JournalLimits, snapshot: Callable[[], bytes], lock_handle: int) -> None:
@@ -65,6 +66,7 @@ class Journal:
         self.released_seq = found.released_seq
         self._gone_seq = self.released_seq
         self.stored_bytes = 0
+        self.unwritten_bytes = 0
         self.gaps: list[Gap] = []
         self.full_because: str | None = None
         self.sync_seconds = Histogram(SECONDS)
@@ -79,7 +81,6 @@ class Journal:
         self._unwritten: deque[Chunk] = deque()
         self._written: deque[Chunk] = deque()
         self._written_bytes = 0
-        self._unwritten_bytes = 0
         self._written_seq = self._synced_seq = self.newest_seq
         self._doomed: list[Path] = []
         self._found_full = False
@@ -118,7 +119,7 @@ class Journal:
 
     @property
     def is_full(self) -> bool:
-        """Tell whether the cap is reached, the disk is nearly full, or a write found it full."""
+        """Tell whether the cap is reached, or the disk is nearly full, full, or too slow."""
         return self.full_because is not None
 
     @property
@@ -130,11 +131,6 @@ class Journal:
     def synced_seq(self) -> int:
         """The last number that no power cut can cost."""
         return self._synced_seq
-
-    @property
-    def unwritten_bytes(self) -> int:
-        """What waits in memory for the disk."""
-        return self._unwritten_bytes
 
     def skip_to(self, seq: int) -> None:
         """Give no number up to `seq` again: the database knows it, though a power cut took its record from here."""
@@ -159,12 +155,15 @@ class Journal:
         if mark > chunk.mark:  # noqa: PLR1730 - a third of the time of max(), at each record
             chunk.mark = mark
         self.newest_seq += 1
-        self._unwritten_bytes += len(record)
+        self.unwritten_bytes += len(record)
         if chunk.size_bytes >= _CHUNK_BYTES:
             self._seal()
         if len(chunk.records) == 1:
             self._wake.set()
-        if self.stored_bytes + self._unwritten_bytes >= self._limits.max_bytes:
+        if (
+            self.unwritten_bytes > _MOST_UNWRITTEN_BYTES
+            or self.stored_bytes + self.unwritten_bytes >= self._limits.max_bytes
+        ):
             self._judge()
         return self.newest_seq
 
@@ -315,7 +314,7 @@ class Journal:
     def _keep(self, chunk: Chunk) -> None:
         """Keep a chunk that was written in memory, for as long as there is room."""
         self._written_seq = chunk.last_seq
-        self._unwritten_bytes -= chunk.size_bytes
+        self.unwritten_bytes -= chunk.size_bytes
         self._written.append(chunk)
         self._written_bytes += chunk.size_bytes
         while self._written_bytes > self._limits.memory_bytes:
@@ -376,7 +375,9 @@ class Journal:
     def _why_full(self) -> str | None:
         if self._found_full:
             return "no_space"
-        taken_bytes = self.stored_bytes + self._unwritten_bytes
+        if self.unwritten_bytes > _MOST_UNWRITTEN_BYTES:
+            return "slow_disk"
+        taken_bytes = self.stored_bytes + self.unwritten_bytes
         # Whoever waited at the cap comes back when there is some room: else each record would come and go by itself.
         cap_bytes = self._limits.max_bytes * (_ROOM_SHARE if self.full_because == "cap" else 1)
         # Once everything is released there is nothing to wait for: the next record begins a segment, and the last goes.

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import subprocess
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,10 +18,12 @@ from tests.journal.crash import everything, opened
 from tests.journal.test_journal import running
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
     from pathlib import Path
 
     from monitor.journal import Journal
+    from monitor.journal.segment import Chunk
+    from monitor.journal.tape import Worked
 
 RECORD = os.urandom(1000)
 
@@ -128,6 +131,29 @@ async def test_a_write_that_finds_the_disk_full_is_done_later(
     again = opened(tmp_path)
     assert await everything(again) == expected
     await again.close()
+
+
+async def test_a_disk_that_is_too_slow_counts_as_the_cap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it has yet to take does not fill the memory; nothing of it is lost."""
+    may_write, work = threading.Event(), Tape.work
+    monkeypatch.setattr("monitor.journal.journal._MOST_UNWRITTEN_BYTES", 5_000)
+
+    def slow_work(tape: Tape, chunks: Sequence[Chunk], doomed: Sequence[Path]) -> Worked:
+        assert may_write.wait(30)
+        return work(tape, chunks, doomed)
+
+    monkeypatch.setattr(Tape, "work", slow_work)
+    async with running(opened(tmp_path, JournalLimits(min_free_bytes=0))) as journal:
+        for count in range(1, 7):
+            assert journal.full_because is None
+            journal.append(RECORD)
+            assert journal.unwritten_bytes == count * len(RECORD)
+        assert journal.full_because == "slow_disk"
+        waiting = await waits(journal)
+        may_write.set()
+        await asyncio.wait_for(waiting, 5)
+        assert journal.unwritten_bytes == 0
+        assert await everything(journal) == [(seq, RECORD) for seq in range(1, 7)]
 
 
 async def test_any_other_failure_of_the_disk_ends_the_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
