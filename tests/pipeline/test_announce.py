@@ -177,7 +177,7 @@ def test_a_connection_that_is_reset(tmp_path: Path) -> None:
             while proxy.connections:  # noqa: ASYNC110 - nobody signals it
                 await asyncio.sleep(0)
             (connection,) = client.connection_pool._available_connections
-        assert connection._writer is not None
+            assert connection._writer is not None
             while not connection._writer.transport.is_closing():  # noqa: ASYNC110 - nor this
                 await asyncio.sleep(0)
             with pytest.raises(RedisUnavailable) as caught:
