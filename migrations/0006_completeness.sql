@@ -1,6 +1,9 @@
 -- What completeness needs: holes filled in parts, the journal's end, finality, forks that are undone, events read again.
 -- It locks readers out, so it does nothing that takes long: that is done in 0007.
 
+-- In the order in which a batch takes them: whoever writes gets to its end, or waits.
+LOCK TABLE transactions, tails, faults, holes, batches;
+
 -- A daemon of the release before may still write, and knows nothing of `changes`: each of its batches names this column,
 -- so the next one ends it (SchemaMismatch). From the next step on, writers find out by themselves.
 ALTER TABLE batches RENAME COLUMN batch_id TO id;
