@@ -128,8 +128,8 @@ async def soak(options: Options, program: Path, server: postgres.Server, folder:
             made, struck, cpu_s = await node.produced(), await node.struck(), await node.cpu_s()
             await node.calm()
             last_slot = await node.settle()
-            await watch.until(lambda sample: sample.highest("slot_progress") >= last_slot and not sample.waiting)
             with contextlib.suppress(TimeoutError):  # what then is open counts against us
+                await watch.until(lambda sample: _is_final(sample, last_slot), _KEPT_S)
                 async with asyncio.timeout(_KEPT_S):
                     while await stored.open_holes(connection):
                         await watch.next()
@@ -140,6 +140,12 @@ async def soak(options: Options, program: Path, server: postgres.Server, folder:
                 sum(hole.filled_by is None for hole in holes), sum(hole.filled_by is not None for hole in holes),
                 struck, seconds, cpu_s,
             )  # fmt: skip
+
+
+def _is_final(sample: Sample, slot: int) -> bool:
+    """Tell whether everything through a slot is committed, and was compared with the finalized chain."""
+    page = sample.page
+    return not sample.waiting and sample.highest("slot_progress") >= slot and page.get("slot_final", 0) >= slot
 
 
 async def _trade(options: Options, node: Market, watch: Watch) -> float:
