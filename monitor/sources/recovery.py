@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from monitor.errors import SourceLost
+from monitor.errors import SourceLost, SourceRefused
 from monitor.sources.backoff import Backoff
 
 if TYPE_CHECKING:
@@ -42,20 +42,33 @@ class Recovery:
         log.info("source_connected", source=self._name, endpoint=str(endpoint))
 
     async def run(self, follow: Callable[[], Awaitable[None]], out: Outlet) -> None:
-        """Call `follow` again and again, whenever it raises SourceLost. Other errors are the caller's."""
+        """
+        Call `follow` again and again, whenever it raises SourceLost. Other errors are the caller's.
+
+        Raises:
+            SourceRefused: As `follow`; that the feed is down was told before.
+        """
         while True:
             try:
                 await follow()
             except SourceLost as error:
                 await self._tell_loss(error, out)
                 await asyncio.sleep(self._delay_s(error))
+            except SourceRefused as error:
+                # Else everybody would go on to believe that the feed is up, and make no hole for what it misses.
+                self._tap.lost(str(error))
+                await self._tell_down(str(error), out)
+                raise
 
     async def _tell_loss(self, error: SourceLost, out: Outlet) -> None:
         self._tally.losses[error.kind] += 1
         self._tap.lost(str(error))
         mend = {} if error.mend is None else {"mend": error.mend}
         log.warning("source_lost", source=self._name, reason=error.kind, error=str(error), **mend)
-        for notice in self._translator.lost(str(error)):
+        await self._tell_down(str(error), out)
+
+    async def _tell_down(self, reason: str, out: Outlet) -> None:
+        for notice in self._translator.lost(reason):
             await out.put(notice)
 
     def _delay_s(self, error: SourceLost) -> float:

@@ -148,11 +148,12 @@ async def test_it_follows_the_tip_in_order() -> None:
                 said.BLOCK_TIME,
                 "polled",
             )
-            assert await feed.get() == BlockSeen(9, 7, "hash9", "hash7", said.BLOCK_TIME, "polled")
+            first = await feed.get()
+            assert first == BlockSeen(9, 7, "hash9", "hash7", said.BLOCK_TIME, "polled")
             chain.slots += [11, 12, 15]
             told = await feed.until(15)
             assert slots(told) == [11, 12, 15]
-            assert holes([FeedUp("polled", 9), *told]) == []
+            assert holes([FeedUp("polled", 9), first, *told]) == []
             tally = feed.source.tally
             assert (tally.connects, tally.frames, tally.received, tally.irrelevant, tally.forwarded) == (1, 4, 8, 4, 4)
             assert (tally.head_slot, tally.behind_slots, tally.losses) == (15, 0, {})
@@ -318,7 +319,7 @@ async def test_a_parent_that_cannot_be(parent: int) -> None:
 
 
 async def test_a_refusal_ends_it() -> None:
-    """A node that does not let us in ends the feed, at its start and later."""
+    """A node that does not let us in ends the feed, at its start and later; one that was up is told to be down."""
     async with http_node() as server:
         chain = Chain(server, 9)
         async with RpcClient(Endpoint(server.url), ClientLimits(rate_per_s=1000)) as client:
@@ -333,6 +334,8 @@ async def test_a_refusal_ends_it() -> None:
             async with asyncio.timeout(5):
                 with pytest.raises(SourceRefused, match="403"):
                     await task
+        told = out.get_nowait_all(100)
+        assert [type(notice) for notice in told] == [FeedUp, TxNotice, BlockSeen, FeedDown]
         assert chain.slots
 
 
