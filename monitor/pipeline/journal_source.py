@@ -60,7 +60,11 @@ class JournalSource:
 
     async def _replay(self, found: Found, out: Outlet) -> None:
         after_seq, header = found.segments[0].first_seq - 1, read_header(found.segments[0].path)
-        retelling = Retelling(after_seq, 0, b"" if header is None else header.snapshot)
+        snapshot = b"" if header is None else header.snapshot
+        retelling = Retelling()
+        if after_seq:
+            # Nobody here knows what became of the records that were given up: as at a start, they are missed.
+            retelling.gap(1, after_seq, snapshot)
         reader = DiskReader(after_seq)
         try:
             while batch := await self._read(reader, found):

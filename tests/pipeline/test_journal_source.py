@@ -10,7 +10,7 @@ from monitor.channel import Channel
 from monitor.errors import BadInput
 from monitor.journal import JournalLimits
 from monitor.pipeline.journal_source import JournalSource, capture_or_journal
-from monitor.sources.notices import EndOfInput, FeedUp
+from monitor.sources.notices import EndOfInput, FeedUp, SlotSeen
 from monitor.sources.replay import CaptureSource
 from tests.pipeline.test_inlet import life, tx
 
@@ -43,14 +43,24 @@ async def test_a_journal_is_told_from_its_beginning_to_its_end(tmp_path: Path) -
         assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
         assert (source.tally.forwarded, source.is_torn) == (200, False)
         assert seen[-1][0] == seen[-1][1] > 0
-        # What was given up is not told; the feeds that were up are, at the head of what is left.
-        await it.take(201)
-        it.inlet.released(100)
+
+
+async def test_what_was_given_up_is_a_hole_and_no_silence(tmp_path: Path) -> None:
+    """A feed that was up is up again only with its next word: what lies before that, nobody here knows."""
+    slots: list[Notice] = [SlotSeen(slot, slot - 1, slot - 1, "logs") for slot in range(2, 100)]
+    async with life(tmp_path, limits=JournalLimits(min_free_bytes=0, segment_bytes=200, memory_bytes=0)) as it:
+        for notice in [FeedUp("logs", 1), *slots]:
+            await it.inlet.put(notice)
+            await it.journal.flush()
+        await it.take(99)
+        it.inlet.released(60)
         await it.journal.flush()
-        rest = await told(JournalSource(tmp_path))
-        assert rest[0] == FeedUp("logs", 5)
-        assert rest[1:-1] == said[201 - len(rest) + 2 :]
-        assert len(rest) < 150
+        gone = it.journal.gone_seq
+    assert gone > 30
+    rest = await told(JournalSource(tmp_path))
+    first = slots[gone - 1]
+    assert isinstance(first, SlotSeen)
+    assert rest == [FeedUp("logs", first.slot), *slots[gone - 1 :], EndOfInput("journal")]
 
 
 async def test_a_torn_end_is_told_as_such(tmp_path: Path) -> None:
