@@ -85,7 +85,10 @@ class Session:
 
     async def subscribe(self, wanted: Mapping[str, rpc.Request]) -> None:
         """
-        Ask for subscriptions by label, and wait until each is acknowledged. What comes meanwhile is kept for `receive`.
+        Ask for subscriptions by label, and wait until each is acknowledged.
+
+        What comes meanwhile is kept for `receive`, but for slots: a feed claims everything from the first slot on that
+        it hears, and that one has to be of a time when every subscription stood.
 
         Raises:
             SourceLost: If the connection breaks, or not every answer comes in time.
@@ -144,6 +147,8 @@ class Session:
                     continue
                 case Refused() as refused:
                     raise self._refused(refused)
+                case _ if isinstance(message, rpc.SlotNotification):
+                    continue
                 case _:
                     self._early.append((raw, message))
                     kept_bytes += len(raw)

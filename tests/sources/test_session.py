@@ -78,6 +78,19 @@ async def test_notifications_before_the_acknowledgement_are_kept() -> None:
         assert [type(event) for event in events] == [Told, Stray, rpc.Malformed, Told]
 
 
+async def test_a_slot_before_the_last_acknowledgement_is_left_out() -> None:
+    """Whether its own subscription stood by then or not: what other subscriptions told of it may have been missed."""
+    async with node() as server, open_session(Endpoint(server.url), LIMITS) as session:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(session.subscribe(WANTED))
+            peer = await server.peer()
+            await peer.request()
+            await peer.send(said.slot(9, 77), said.result(77, 2), said.slot(10, 77), said.result(55, 1))
+        await peer.send(said.slot(11, 77))
+        raw, event = await session.receive()
+        assert (raw, type(event)) == (said.slot(11, 77), Told)
+
+
 async def test_garbage_ends_nothing() -> None:
     """Frames that are no message are told as such: text, binary, JSON of another kind."""
     async with node() as server, open_session(Endpoint(server.url), LIMITS) as session:
