@@ -219,20 +219,20 @@ async def test_sessions_that_are_ended(breakable: Server, tmp_path: Path) -> Non
 @pytest.mark.parametrize("breakage", [breakages.commits_cut_before, breakages.commits_cut_after])
 async def test_commits_of_unknown_outcome(breakable: Server, tmp_path: Path, breakage: Any) -> None:
     """Each COMMIT's connection breaks: what became of it is looked up, and nothing is stored twice or not at all."""
+    wanted = breakage is breakages.commits_cut_after
+
+    async def is_looked_up() -> bool:
+        # A batch without facts leaves no trace, and counts as not committed: to write it again changes nothing.
+        return wanted in {line["committed"] for line in subject.logged("commit_outcome_looked_up")}
+
     async with (
         broken.world(breakable, f"broken_{uuid.uuid4().hex}") as world,
         following(world, tmp_path, world.link_url) as subject,
     ):
         async with breakage(world):
             await subject.trade()
-            await subject.until(lambda: _looked_up(subject, 2))
+            await subject.until(is_looked_up)
         await ends_well(subject)
-        was_committed = {line["committed"] for line in subject.logged("commit_outcome_looked_up")}
-        assert (breakage is breakages.commits_cut_after) in was_committed
-
-
-async def _looked_up(subject: Subject, times: int) -> bool:
-    return len(subject.logged("commit_outcome_looked_up")) >= times
 
 
 REDIS = {
