@@ -12,6 +12,10 @@ ALTER TABLE batches RENAME COLUMN batch_id TO id;
 ALTER TABLE transactions ADD COLUMN supply NUMERIC(20, 0);
 
 ALTER TABLE holes ADD COLUMN filled_through BIGINT;
+-- How a hole is filled depends on its reason: one of another reason does not stand for it.
+DROP INDEX holes_open_range;
+CREATE UNIQUE INDEX holes_open_range ON holes (first_slot, last_slot, feed, program, reason)
+    WHERE filled_at IS NULL AND signature IS NULL;
 
 CREATE TABLE journals (
     id         TEXT COLLATE "C" PRIMARY KEY,

@@ -22,7 +22,7 @@ TO_FILL = f"filled_at IS NULL AND reason <> '{SKIPPED_BY_START}'"
 _SAME_OPEN_HOLE = """
 SELECT id FROM holes
  WHERE filled_at IS NULL AND CASE WHEN $5::text IS NOT NULL THEN signature = $5
-       ELSE signature IS NULL AND (first_slot, last_slot, feed, program) = ($3, $4, $1, $2) END
+       ELSE signature IS NULL AND (first_slot, last_slot, feed, program, reason) = ($3, $4, $1, $2, $6) END
 """
 _FILE_REQUEST = "INSERT INTO requests (kind, args) VALUES ($1, $2) RETURNING id"
 _SETTLE_REQUEST = "UPDATE requests SET done_at = now(), result = $2 WHERE id = $1 AND done_at IS NULL"
@@ -117,7 +117,7 @@ async def file_hole(
     while True:
         made = await connection.fetchval(f"{INSERT_HOLE} RETURNING id", *place, reason, None)
         # The same one may be filled between the two statements: then there is room for ours.
-        hole_id: int | None = made if made is not None else await connection.fetchval(_SAME_OPEN_HOLE, *place)
+        hole_id: int | None = made or await connection.fetchval(_SAME_OPEN_HOLE, *place, reason)
         if hole_id is not None:
             return hole_id
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from monitor.store.batch import TOLD_AFTER_FINAL
 from monitor.store.rows import Times, clean
 
 if TYPE_CHECKING:
@@ -13,9 +14,14 @@ if TYPE_CHECKING:
 
     from monitor.store.batch import Batch, Final, Hole, Resolved
 
-INSERT_HOLE = """
+_INSERT_HOLE = """
 INSERT INTO holes (feed, program, first_slot, last_slot, signature, reason, last_error)
-VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING
+VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT
+"""
+INSERT_HOLE = f"{_INSERT_HOLE} DO NOTHING"
+# Who fills the open one may have read the slot already, and says so by its id: then this is another one.
+_TELL_HOLE_AGAIN = f"""{_INSERT_HOLE} (first_slot, last_slot, feed, program, reason)
+   WHERE filled_at IS NULL AND signature IS NULL DO UPDATE SET id = EXCLUDED.id, filled_through = NULL
 """
 _FILL_PART = "UPDATE holes SET filled_through = GREATEST(filled_through, $2) WHERE id = $1 AND filled_at IS NULL"
 _FILL_HOLE = """
@@ -72,10 +78,11 @@ async def write_commits(connection: asyncpg.Connection, batch: Batch, *, still_l
 
 
 async def insert_hole(connection: asyncpg.Connection, hole: Hole) -> None:
-    """Note a hole; one that is open already stays the one it is."""
+    """Note a hole; one that is open already stays the one it is, but a slot that is told of again is read again."""
+    statement = _TELL_HOLE_AGAIN if hole.reason == TOLD_AFTER_FINAL and hole.signature is None else INSERT_HOLE
     place = (hole.feed, hole.program, hole.first_slot, hole.last_slot, hole.signature)
     last_error = None if hole.last_error is None else clean(hole.last_error)
-    await connection.execute(INSERT_HOLE, *place, clean(hole.reason), last_error)
+    await connection.execute(statement, *place, clean(hole.reason), last_error)
 
 
 async def _resolve(connection: asyncpg.Connection, resolved: Resolved, still_long: Collection[int]) -> None:

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from monitor.store.batch import TOLD_AFTER_FINAL, Batch, Done, Filled, FilledPart, Final, Progress, Resolved
+from monitor.store.batch import (
+    TOLD_AFTER_FINAL,
+    Batch,
+    Done,
+    Filled,
+    FilledPart,
+    Final,
+    Hole,
+    Progress,
+    Resolved,
+    Settled,
+)
 from tests.store.facts import BLOCK_TIME, SLOT, fault, trade
 
 if TYPE_CHECKING:
@@ -31,12 +42,38 @@ async def test_a_hole_is_filled_in_parts(store: Store) -> None:
 async def test_a_hole_is_filed_once(store: Store) -> None:
     """While it is open the same one has one id, whoever files it; once it is filled there is another."""
     first = await store.file_hole(1, 2, "audit")
-    assert await store.file_hole(1, 2, "backfill") == first
+    assert await store.file_hole(1, 2, "audit") == first
     of_one = await store.file_hole(1, 2, "redecode", signature="s")
     assert of_one == await store.file_hole(3, 3, "gave_up", signature="s")
     assert len({first, of_one, await store.file_hole(1, 2, "audit", feed="logs")}) == 3
     await store.write(Batch(filled=[Filled(by="history", hole_id=first)]))
     assert await store.file_hole(1, 2, "audit") > of_one
+
+
+async def test_a_hole_stands_for_none_of_another_reason(store: Store) -> None:
+    """What is in doubt is read from the finalized chain, what is only missing is not; each is filled by itself."""
+    backfill = await store.file_hole(7, 7, "backfill")
+    await store.write(Batch(holes=[Hole(first_slot=7, last_slot=7, reason="not_final")]))
+    audit = await store.file_hole(7, 7, "audit")
+    assert [hole.reason for hole in await store.open_holes(9)] == ["backfill", "not_final", "audit"]
+    await store.write(Batch(parts=[FilledPart(hole_id=audit, through=7)], filled=[Filled(by="x", hole_id=backfill)]))
+    found = [(hole.reason, hole.filled_through) for hole in await store.open_holes(9)]
+    assert found == [("not_final", None), ("audit", 7)]
+
+
+async def test_what_is_told_late_again_is_read_again(store: Store) -> None:
+    """The slot's hole may have been read before, without that: what fills it then leaves it open."""
+    await store.write(Batch([trade(slot=SLOT, signature="first")], late=frozenset({SLOT})))
+    (first,) = await store.open_holes(9)
+    await store.write(Batch(settled=[Settled(slot=SLOT, signatures=("first",))]))
+    await store.write(Batch([trade(slot=SLOT, signature="of a fork")], late=frozenset({SLOT})))
+    await store.write(Batch(filled=[Filled(by="history", hole_id=first.id)]))
+    (again,) = await store.open_holes(9)
+    assert (again.first_slot, again.reason) == (SLOT, TOLD_AFTER_FINAL)
+    settled = await store.write(Batch(settled=[Settled(slot=SLOT, signatures=("first",))]))
+    await store.write(Batch(filled=[Filled(by="history", hole_id=again.id)]))
+    assert [fact.signature for fact in settled.voided] == ["of a fork"]
+    assert await store.open_holes(9) == []
 
 
 async def test_the_journal_is_done_up_to_a_number(store: Store) -> None:
