@@ -85,19 +85,14 @@ def limits_of(config: Config) -> ClientLimits:
     return ClientLimits(rate_per_s=fetch.rate_per_s, rates_per_s=fetch.rates_per_s, concurrency=fetch.concurrency)
 
 
-def rpc_client(config: Config) -> RpcClient:
-    """
-    Return a client of the HTTP address of `[node]` alone.
-
-    Raises:
-        ConfigError: If there is none.
-    """
-    return RpcClient(Endpoint(addresses(config)[1]), limits_of(config))
-
-
 def feed_names(config: Config) -> tuple[str, ...]:
     """Return the names of all feeds, that of `[node]` first."""
     return (config.node.feed, *(name for name, _ in _named(config)))
+
+
+def feed_kinds(config: Config) -> frozenset[str]:
+    """Return the kinds of all feeds."""
+    return frozenset({config.node.feed, *(feed.kind for feed in config.feeds)})
 
 
 def _named(config: Config) -> list[tuple[str, Feed]]:

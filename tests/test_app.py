@@ -21,7 +21,7 @@ from monitor.errors import (
     exit_code,
     leaves,
 )
-from monitor.node import addresses, nodes_of, rpc_client
+from monitor.node import addresses, nodes_of
 from monitor.sources.notices import EndOfInput, FeedUp, SlotSeen
 from monitor.stages import build, follow_sources
 from monitor.store.batch import Progress
@@ -249,10 +249,9 @@ async def test_a_redis_that_hangs_holds_up_no_stop(monkeypatch: pytest.MonkeyPat
 
 def test_without_a_node_there_is_nothing_to_follow() -> None:
     """The mend is named, whichever half of the node's address is missing."""
-    for needs_node in (addresses, rpc_client):
-        with pytest.raises(ConfigError) as caught:
-            needs_node(Config())
-        assert "--endpoint" in str(caught.value.mend)
+    with pytest.raises(ConfigError) as caught:
+        addresses(Config())
+    assert "--endpoint" in str(caught.value.mend)
 
 
 async def test_each_feed_has_a_name_and_an_address() -> None:

@@ -19,7 +19,6 @@ from decoders.core.transaction import TransactionError, read_block
 from monitor.errors import BadInput
 from monitor.sources import rpc
 from monitor.sources.jobs import Job, read_result
-from monitor.sources.notices import EndOfInput
 from monitor.sources.tally import FeedTally
 from monitor.sources.translate import Translator
 
@@ -206,17 +205,3 @@ class Replayer:
         self.tally.received += 1
         self.tally.malformed += 1
         return ()
-
-
-def iter_notices(stream: IO[bytes], programs: frozenset[str]) -> Iterator[Notice]:
-    """
-    Yield every notice of a capture, the feed's own ups and downs included.
-
-    Raises:
-        BadInput: If the stream holds no capture.
-    """
-    capture = Capture(stream)
-    replayer = Replayer(capture.header, programs)
-    for line in capture:
-        yield from replayer.notices(line)
-    yield EndOfInput(capture.header.feed)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from decoders.core.types import Need
     from monitor.sources.clients import Rpc
     from monitor.sources.jobs import Job
-    from monitor.sources.notices import FetchGaveUp, Notice, Outlet
+    from monitor.sources.notices import Notice, Outlet
 
 log = structlog.get_logger(__name__)
 
@@ -80,12 +80,8 @@ class Fetcher:
         """Stop looking for the time of a slot: it came by another way."""
         self._pending.timed(slot)
 
-    def give_up_all(self, reason: str) -> list[FetchGaveUp]:
-        """Return everything that is still looked for, at stop."""
-        return self._pending.give_up_all(reason)
-
     async def run(self, out: Outlet) -> None:
-        """Serve for ever. Ends when cancelled; what is open then is told by `give_up_all`."""
+        """Serve for ever. Ends when cancelled; of what is open then, decode makes holes."""
         async with asyncio.TaskGroup() as tasks:
             while True:
                 self._wake.clear()

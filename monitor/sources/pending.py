@@ -145,14 +145,6 @@ class Pending:
         gave_up, self._gave_up = self._gave_up, []
         return gave_up
 
-    def give_up_all(self, reason: str) -> list[FetchGaveUp]:
-        """Return everything that is waited for, and wait for nothing."""
-        while self._waits:
-            wait = next(iter(self._waits.values()))
-            wait.reason = f"{reason} ({wait.reason})"
-            self._give_up(wait)
-        return self.expired()
-
     def next_at(self) -> float | None:
         """Return when there may be something to do; None: not before something new is wanted or a job comes back."""
         if self._gave_up:

@@ -357,16 +357,6 @@ def get_signature_statuses(signatures: Sequence[str], *, search: bool = True) ->
     return Request("getSignatureStatuses", (list(signatures), {"searchTransactionHistory": search}))
 
 
-def get_health() -> Request:
-    """Ask whether the node keeps up."""
-    return Request("getHealth")
-
-
-def get_version() -> Request:
-    """Ask for the node's software."""
-    return Request("getVersion")
-
-
 def _whole(commitment: Commitment, **options: Any) -> dict[str, Any]:
     version = {"maxSupportedTransactionVersion": MAX_TRANSACTION_VERSION}
     return {"encoding": "json", "commitment": commitment, **version, **options}

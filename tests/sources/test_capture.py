@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from decoders.core.types import TxNotice
 from monitor.channel import Channel
 from monitor.errors import BadInput
-from monitor.sources.capture import Capture, iter_notices
+from monitor.sources.capture import Capture, Replayer
 from monitor.sources.endpoint import Endpoint
 from monitor.sources.jobs import FetchTransaction
 from monitor.sources.live import logs_source
@@ -27,6 +27,7 @@ from tests.sources import said
 from tests.sources.node import following, node, running
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from monitor.sources.notices import Notice
@@ -65,6 +66,15 @@ def expected() -> list[tuple[str, Any]]:
         ("FeedDown", "gone"),
         ("EndOfInput", None),
     ]
+
+
+def iter_notices(stream: io.BytesIO, programs: frozenset[str]) -> Iterator[Notice]:
+    """Yield every notice of a capture, the feed's own ups and downs included."""
+    capture = Capture(stream)
+    replayer = Replayer(capture.header, programs)
+    for line in capture:
+        yield from replayer.notices(line)
+    yield EndOfInput(capture.header.feed)
 
 
 def short(notice: Notice) -> tuple[str, Any]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tests.sources.http_node import HttpNode
 
 LIMITS = ClientLimits(rate_per_s=10_000, concurrency=4, timeout_s=5)
+HEALTH = rpc.Request("getHealth")
 
 
 def client(server: HttpNode, **changes: float) -> RpcClient:
@@ -37,7 +38,7 @@ def client(server: HttpNode, **changes: float) -> RpcClient:
 async def failure(subject: RpcClient, request: rpc.Request | None = None) -> RequestFailed:
     """Return how a request fails."""
     with pytest.raises(RequestFailed) as caught:
-        await subject.call(request or rpc.get_health())
+        await subject.call(request or HEALTH)
     assert "SECRET" not in str(caught.value)
     return caught.value
 
@@ -60,14 +61,14 @@ async def test_null_is_a_result() -> None:
     """What a node does not have is null, no error."""
     async with http_node() as server, client(server) as subject:
         server.results["getHealth"] = lambda _: None
-        assert bytes((await subject.call(rpc.get_health())).result) == b"null"
+        assert bytes((await subject.call(HEALTH)).result) == b"null"
 
 
 async def test_answers_of_32_mib_pass() -> None:
     """Whole blocks fit."""
     async with http_node() as server, client(server) as subject:
         server.results["getHealth"] = lambda _: "x" * (32 << 20)
-        assert len((await subject.call(rpc.get_health())).body) > 32 << 20
+        assert len((await subject.call(HEALTH)).body) > 32 << 20
 
 
 def test_connections_that_are_reset_at_once() -> None:
@@ -90,7 +91,7 @@ def test_connections_that_are_reset_at_once() -> None:
         accepting = threading.Thread(target=reset_all, args=(server,))
         accepting.start()
         try:
-            # The daemon's own loop: asyncio's keeps the socket, so that this shows only here, a few times in a thousand.
+            # The daemon's own loop: asyncio's keeps the socket, so this shows only here, a few times in a thousand.
             uvloop.run(ask(server.getsockname()[1]))
         finally:
             server.shutdown(socket.SHUT_RDWR)
@@ -151,7 +152,7 @@ async def test_being_limited_makes_everybody_wait(reply: Reply) -> None:
         assert (error.code, error.retry_after_s) == (429, 0.2)
         loop = asyncio.get_running_loop()
         asked_at = loop.time()
-        await asyncio.gather(subject.call(rpc.get_health()), subject.call(rpc.get_health()))
+        await asyncio.gather(subject.call(HEALTH), subject.call(HEALTH))
         assert loop.time() - asked_at > 0.15
 
 
@@ -161,13 +162,13 @@ async def test_refusals(status: int) -> None:
     async with http_node() as server, client(server) as subject:
         server.next.append(Reply(b"no", status=status))
         with pytest.raises(SourceRefused, match=f"HTTP {status}") as caught:
-            await subject.call(rpc.get_health())
+            await subject.call(HEALTH)
         assert "SECRET" not in str(caught.value)
         assert subject.tally.requests == {("getHealth", "refused"): 1}
         # Whoever goes on asking is held back: within a moment no second request leaves.
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
-                await subject.call(rpc.get_health())
+                await subject.call(HEALTH)
         assert subject.tally.requests == {("getHealth", "refused"): 1}
 
 
@@ -176,7 +177,7 @@ async def test_no_http_address(url: str) -> None:
     """An address of another kind is a refusal, and its secret is not quoted."""
     async with RpcClient(Endpoint(url), LIMITS) as subject:
         with pytest.raises(SourceRefused, match="no HTTP address") as caught:
-            await subject.call(rpc.get_health())
+            await subject.call(HEALTH)
     assert "SECRET" not in str(caught.value)
 
 
@@ -185,7 +186,7 @@ async def test_concurrency_is_bounded() -> None:
     async with http_node() as server, client(server, concurrency=3) as subject:
         server.results["getHealth"] = lambda _: "ok"
         server.gate.clear()
-        calls = [asyncio.create_task(subject.call(rpc.get_health())) for _ in range(10)]
+        calls = [asyncio.create_task(subject.call(HEALTH)) for _ in range(10)]
         await server.arrived(3)
         server.gate.set()
         await asyncio.gather(*calls)
@@ -198,7 +199,7 @@ async def test_rate_is_bounded() -> None:
         server.results["getHealth"] = lambda _: "ok"
         loop = asyncio.get_running_loop()
         began_at = loop.time()
-        await asyncio.gather(*(subject.call(rpc.get_health()) for _ in range(6)))
+        await asyncio.gather(*(subject.call(HEALTH) for _ in range(6)))
         assert loop.time() - began_at >= (6 - 2) / 20 - 0.001
 
 
@@ -207,7 +208,7 @@ async def test_nothing_is_logged_with_the_secret(caplog: pytest.LogCaptureFixtur
     caplog.set_level(logging.DEBUG)
     async with http_node() as server, client(server) as subject:
         server.results["getHealth"] = lambda _: "ok"
-        await subject.call(rpc.get_health())
+        await subject.call(HEALTH)
     assert not [record for record in caplog.records if "SECRET" in record.getMessage()]
 
 
@@ -220,7 +221,7 @@ async def test_methods_have_rates_of_their_own() -> None:
         loop = asyncio.get_running_loop()
         began_at = loop.time()
         blocks = [asyncio.create_task(subject.call(rpc.get_block(slot, "confirmed"))) for slot in range(3)]
-        await asyncio.gather(*(subject.call(rpc.get_health()) for _ in range(20)))
+        await asyncio.gather(*(subject.call(HEALTH) for _ in range(20)))
         assert loop.time() - began_at < 0.15
         await asyncio.gather(*blocks)
         assert loop.time() - began_at >= 2 / 10 - 0.001
@@ -258,7 +259,7 @@ async def test_being_limited_several_times_at_once_is_one_pause() -> None:
     async with http_node() as server, client(server) as subject:
         server.gate.clear()
         server.next.extend([Reply(b"", status=429)] * 4)
-        calls = [asyncio.create_task(subject.call(rpc.get_health())) for _ in range(4)]
+        calls = [asyncio.create_task(subject.call(HEALTH)) for _ in range(4)]
         await server.arrived(4)
         server.gate.set()
         await asyncio.gather(*calls, return_exceptions=True)
@@ -271,10 +272,10 @@ async def test_one_call_at_a_time_finds_out_whether_we_are_let_in() -> None:
         server.results["getHealth"] = lambda _: "ok"
         server.next.extend([Reply(b"no", status=401)] * 3)
         with pytest.raises(SourceRefused):
-            await subject.call(rpc.get_health())
+            await subject.call(HEALTH)
         loop = asyncio.get_running_loop()
         began_at = loop.time()
-        calls = await asyncio.gather(*(subject.call(rpc.get_health()) for _ in range(12)), return_exceptions=True)
+        calls = await asyncio.gather(*(subject.call(HEALTH) for _ in range(12)), return_exceptions=True)
         assert sum(isinstance(call, SourceRefused) for call in calls) == 2
         assert loop.time() - began_at >= 0.1
         assert subject.tally.requests == {("getHealth", "refused"): 3, ("getHealth", "ok"): 10}

@@ -256,17 +256,6 @@ async def test_satisfied() -> None:
         assert notice.signature == said.signature(2)
 
 
-async def test_what_is_open_at_stop() -> None:
-    """What hangs at the end is not forgotten."""
-    async with fetching() as subject:
-        subject.server.next.append(Reply(hang=True))
-        subject.want(1)
-        await subject.server.arrived(1)
-    assert [(gave_up.signature, gave_up.reason) for gave_up in subject.fetcher.give_up_all("stopped")] == [
-        (said.signature(1), "stopped (not asked for yet)")
-    ]
-
-
 async def test_a_full_outlet_loses_nothing() -> None:
     """Whole copies wait for room, and what is wanted anew while they wait is fetched anew."""
     async with fetching(capacity=1) as subject:

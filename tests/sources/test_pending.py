@@ -222,20 +222,6 @@ def test_what_is_being_asked_for_is_given_up_in_time() -> None:
     assert len(pending) == 1
 
 
-def test_give_up_all() -> None:
-    """At stop everything is told, what is being asked for as well."""
-    pending = Pending(RULES)
-    pending.want(need("a"), 0.0)
-    pending.take(1.0, 9)
-    pending.want(pool_need("b", "p"), 0.0)
-    told = pending.give_up_all("stopped")
-    assert [(gave_up.signature, gave_up.reason) for gave_up in told] == [
-        ("a", "stopped (not asked for yet)"),
-        ("b", "stopped (not asked for yet)"),
-    ]
-    assert len(pending) == 0
-
-
 @given(st.integers(1, 10_000))
 def test_delays_are_bounded(tries: int) -> None:
     """No number of tries waits longer than the longest delay."""

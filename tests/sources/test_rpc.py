@@ -137,8 +137,6 @@ COMMITMENT: rpc.Commitment = "finalized"
             [["A"], {"commitment": "finalized", "encoding": "base64"}],
         ),
         (rpc.get_signature_statuses(["S"]), "getSignatureStatuses", [["S"], {"searchTransactionHistory": True}]),
-        (rpc.get_health(), "getHealth", []),
-        (rpc.get_version(), "getVersion", []),
     ],
 )
 def test_requests(request_: rpc.Request, method: str, params: list[Any]) -> None:
