@@ -118,7 +118,7 @@ class RpcClient:
             try:
                 return await self._ask(request)
             except RequestFailed as error:
-                outcome = "no_answer" if error.code is None else str(error.code)
+                outcome = rpc.code_label(error.code)
                 raise
             except SourceRefused:
                 outcome = "refused"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
@@ -63,6 +64,8 @@ _KIND_BY_CODE: dict[int, Kind] = {
     403: "forbidden",
     429: "limited",
 }
+# JSON-RPC's "internal error", the codes that Agave has given out, and what HTTP servers and their proxies answer.
+_LABELLED = frozenset({*_KIND_BY_CODE, -32603, *range(-32021, -32000), *HTTPStatus, *range(500, 600)})
 # Some providers tell of limits in words alone, under codes that mean something else (-32005, -32007) or nothing.
 _LIMITED_WORDS = ("rate limit", "too many requests", "request limit", "limit exceeded", "limit reached", "max usage")
 
@@ -236,6 +239,13 @@ def kind_of(code: int | None, message: str = "") -> Kind:
     if any(words in told for words in _LIMITED_WORDS):
         return "limited"
     return _KIND_BY_CODE.get(code, "internal") if code is not None else "internal"
+
+
+def code_label(code: int | None) -> str:
+    """Return an error's code as a word for metrics: whatever a node may make up, there are not many such words."""
+    if code is None:
+        return "no_answer"
+    return str(code) if code in _LABELLED else "other"
 
 
 def read_message(text: bytes | str) -> Message:

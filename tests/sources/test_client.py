@@ -122,6 +122,15 @@ async def test_failures(reply: Reply, code: int | None, text: str) -> None:
         assert list(subject.tally.requests) == [("getHealth", "no_answer" if code is None else str(code))]
 
 
+async def test_codes_that_a_node_makes_up_are_counted_together() -> None:
+    """Each word of the count is a series for ever: a node must not be able to make as many as it likes."""
+    async with http_node() as server, client(server) as subject:
+        for code in range(90_000, 90_020):
+            server.next.append(Reply(said.error(code, "whatever")))
+            assert (await failure(subject)).code == code
+        assert subject.tally.requests == {("getHealth", "other"): 20}
+
+
 async def test_no_answer_in_time() -> None:
     """A node that hangs is given up."""
     async with http_node() as server, client(server, timeout_s=0.05) as subject:
