@@ -52,10 +52,6 @@ class Only:
         """Return open ones, oldest slots first."""
         return [hole for hole in await self.store.open_holes(MOST_HOLES, without) if self._is_ours(hole)][:limit]
 
-    async def count_open_holes(self) -> int:
-        """Return how many are open."""
-        return len(await self.open_holes(MOST_HOLES))
-
     async def hole_failed(self, hole_id: int, reason: str) -> None:
         """Note that a try to fill one failed."""
         await self.store.hole_failed(hole_id, reason)

@@ -67,9 +67,6 @@ class Holes(Protocol):
     async def open_holes(self, limit: int, without: Iterable[int] = ()) -> Sequence[OpenHole]:
         """Return open holes but those of the ids `without`, oldest slots first."""
 
-    async def count_open_holes(self) -> int:
-        """Return how many are open."""
-
     async def hole_failed(self, hole_id: int, reason: str) -> None:
         """Note that a try to fill one failed."""
 
@@ -138,9 +135,6 @@ class History:
         if found is None and self._had_turn:
             self._had_turn.clear()
             found = await self._oldest(resting)
-        self.tally.open_holes = await retry(
-            self._holes.count_open_holes, what="count_open_holes", transient=(StoreUnavailable,)
-        )
         return found
 
     async def _oldest(self, without: list[int]) -> OpenHole | None:

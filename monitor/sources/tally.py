@@ -44,11 +44,9 @@ class HistoryTally:
     """
     Counts of the filling of holes since the process started.
 
-    Blocks and transactions of ours that were fetched; tries that `filled` a hole, and those that `failed`. `open_holes`
-    is what the database held at the last look; None before the first one.
+    Blocks and transactions of ours that were fetched; tries that `filled` a hole, and those that `failed`.
     """
 
-    open_holes: int | None = None
     blocks: int = 0
     transactions: int = 0
     filled: int = 0

@@ -71,10 +71,6 @@ class Stored:
         found = sorted(self.holes.values(), key=lambda hole: hole.first_slot)
         return [hole for hole in found if hole.id not in rest][:limit]
 
-    async def count_open_holes(self) -> int:
-        """Return how many are open."""
-        return len(self.holes)
-
     async def hole_failed(self, hole_id: int, reason: str) -> None:
         """Take note of nothing."""
 

@@ -58,10 +58,6 @@ class Recorded:
         found = sorted(self.open.values(), key=lambda hole: (hole.first_slot, hole.id))
         return [hole for hole in found if hole.id not in rest][:limit]
 
-    async def count_open_holes(self) -> int:
-        """Return how many are open."""
-        return len(self.open)
-
     async def hole_failed(self, hole_id: int, reason: str) -> None:
         """Take note of a try."""
         self.noted.put_nowait((hole_id, reason))
@@ -315,7 +311,6 @@ async def test_a_hole_that_cannot_be_filled_does_not_hold_up_others() -> None:
         subject.holes.open[2] = Hole(2, 101, 103)
         subject.history.committed()
         assert await subject.told() == [101, 102, 103, "filled 2"]
-        assert subject.history.tally.open_holes == 2
 
 
 async def test_a_node_that_refuses_us_ends_the_try_and_not_the_daemon() -> None:
