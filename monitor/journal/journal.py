@@ -5,9 +5,10 @@ What it promises: a number that was given stays that record's for ever. A record
 10 ms after it was appended (a killed process loses no more), and on disk `fsync_interval_s` later (a power cut loses no
 more). Whatever a crash costs is the end: what is read back afterwards is what was appended, up to somewhere.
 
-At the cap (bytes, free disk, a write that found the disk full, or a disk too slow for what comes) nothing is thrown
-away. `room()` waits, so the feed is not read any more, so the node drops the connection, and the next one records as a
-hole what was missed meanwhile. Whatever else a disk can do ends the daemon.
+At the cap (bytes, free disk, a write or a deletion that found the disk full, or a disk too slow for what comes) nothing
+is thrown away. `room()` waits, so the feed is not read any more, so the node drops the connection, and the next one
+records as a hole what was missed meanwhile. Whatever else a disk can do, and any failure to force to disk what was
+written, ends the daemon.
 """
 
 from __future__ import annotations
@@ -308,7 +309,10 @@ class Journal:
             self._segments.append(segment)
         for _ in range(worked.written):
             self._keep(self._unwritten.popleft())
-        self._found_full, self._free_bytes = worked.written < len(chunks), worked.free_bytes
+        if not worked.has_deleted:
+            self._doomed = [*doomed, *self._doomed]
+        self._found_full = worked.written < len(chunks) or not worked.has_deleted
+        self._free_bytes = worked.free_bytes
         self._count_bytes()
 
     def _keep(self, chunk: Chunk) -> None:

@@ -23,11 +23,16 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 @dataclass(frozen=True, slots=True)
 class Worked:
-    """How many chunks were written to their end, the segments that were begun, what is free on the file system."""
+    """
+    How many chunks were written to their end, the segments that were begun, what is free on the file system.
+
+    `has_deleted`: whether all that was to be deleted is gone for good.
+    """
 
     written: int
     begun: list[Segment]
     free_bytes: int
+    has_deleted: bool
 
 
 class Tape:
@@ -53,17 +58,16 @@ class Tape:
 
     def work(self, chunks: Sequence[Chunk], doomed: Sequence[Path]) -> Worked:
         """
-        Delete segments, and write chunks. Those that were not written, because the disk is full, are given again first.
+        Delete segments, and write chunks. What was not done, because the disk is full, is given again first.
 
         Raises:
             JournalBroken: If the disk fails in any other way.
         """
         try:
-            if doomed:
-                self._delete(doomed)
+            has_deleted = not doomed or self._delete(doomed)
             begun: list[Segment] = []
             written = self._write(chunks, begun)
-            return Worked(written, begun, self.free_bytes())
+            return Worked(written, begun, self.free_bytes(), has_deleted)
         except OSError as error:
             raise broken(self._folder, error) from error
 
@@ -117,10 +121,18 @@ class Tape:
                 return written
         return len(chunks)
 
-    def _delete(self, paths: Sequence[Path]) -> None:
-        for path in paths:
-            path.unlink(missing_ok=True)
-        sync_folder(self._folder)
+    def _delete(self, paths: Sequence[Path]) -> bool:
+        """Delete files, and tell whether they are gone; not on a full disk of a kind that needs room even for that."""
+        try:
+            for path in paths:
+                path.unlink(missing_ok=True)
+            sync_folder(self._folder)
+        except OSError as error:
+            # One that is there again after a power cut is as one that was not deleted yet: nobody reads it.
+            if error.errno not in FULL:
+                raise
+            return False
+        return True
 
     def _prepare(self, chunk: Chunk) -> list[Segment]:
         segment = self.segment

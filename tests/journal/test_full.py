@@ -7,19 +7,19 @@ import errno
 import os
 import subprocess
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from monitor.errors import JournalBroken
-from monitor.journal import JournalLimits
+from monitor.journal import JournalLimits, tape
 from monitor.journal.tape import Tape
 from tests.journal.crash import everything, opened
 from tests.journal.test_journal import running
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
-    from pathlib import Path
 
     from monitor.journal import Journal
     from monitor.journal.segment import Chunk
@@ -138,9 +138,9 @@ async def test_a_disk_that_is_too_slow_counts_as_the_cap(tmp_path: Path, monkeyp
     may_write, work = threading.Event(), Tape.work
     monkeypatch.setattr("monitor.journal.journal._MOST_UNWRITTEN_BYTES", 5_000)
 
-    def slow_work(tape: Tape, chunks: Sequence[Chunk], doomed: Sequence[Path]) -> Worked:
+    def slow_work(its: Tape, chunks: Sequence[Chunk], doomed: Sequence[Path]) -> Worked:
         assert may_write.wait(30)
-        return work(tape, chunks, doomed)
+        return work(its, chunks, doomed)
 
     monkeypatch.setattr(Tape, "work", slow_work)
     async with running(opened(tmp_path, JournalLimits(min_free_bytes=0))) as journal:
@@ -154,6 +154,34 @@ async def test_a_disk_that_is_too_slow_counts_as_the_cap(tmp_path: Path, monkeyp
         await asyncio.wait_for(waiting, 5)
         assert journal.unwritten_bytes == 0
         assert await everything(journal) == [(seq, RECORD) for seq in range(1, 7)]
+
+
+@pytest.mark.usefixtures("_look_often")
+@pytest.mark.parametrize("call", ["unlink", "fsync"])
+async def test_a_deletion_that_finds_the_disk_full_is_done_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """Some file systems need room to make some: it counts as the cap, and what is released is gone in the end."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    async with running(opened(tmp_path, JournalLimits(min_free_bytes=0, segment_bytes=1_200))) as journal:
+        records = [os.urandom(1000) for _ in range(6)]
+        for record in records:
+            journal.append(record)
+            await journal.flush()
+        before = set(tmp_path.glob("*.segment"))
+        with monkeypatch.context() as patch:
+            target, name = (Path, "unlink") if call == "unlink" else (tape, "sync_folder")
+            patch.setattr(target, name, fail)
+            journal.release(4)
+            await journal.flush()
+            assert journal.full_because == "no_space"
+            waiting = await waits(journal)
+        await asyncio.wait_for(waiting, 5)
+        assert len(before - set(tmp_path.glob("*.segment"))) == 2
+        assert await everything(journal, 4) == [(5, records[4]), (6, records[5])]
 
 
 async def test_any_other_failure_of_the_disk_ends_the_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
