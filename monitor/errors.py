@@ -15,6 +15,7 @@ Every exception of the daemon, with the exit code that it ends the process with.
     ├── DrainTooSlow             75  the stop deadline passed before the last batch was committed
     ├── AlreadyRunning           75  another daemon holds the database or the state directory
     │   └── LockLost                 it took the database over while our connection was gone
+    ├── StoreWentBack            75  the database lost what it had committed: a start begins from what it holds
     ├── EmbeddedFailed           75  a server of the embedded default does not start
     ├── ConfigError              78  configuration or an IDL: a human has to mend it, a restart will not
     ├── SchemaMismatch           78  the database's schema is not the one that this program writes
@@ -127,6 +128,12 @@ class AlreadyRunning(MonitorError):
 
 class LockLost(AlreadyRunning):
     """Another process took the database over while our connection was gone: what we know of it is out of date."""
+
+
+class StoreWentBack(MonitorError):
+    """The database lost what it had committed; what we know of it is out of date."""
+
+    exit_code = 75
 
 
 class EmbeddedFailed(MonitorError):

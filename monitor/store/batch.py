@@ -128,6 +128,15 @@ class Batch:
     late: frozenset[int] = frozenset()
     batch_id: uuid.UUID = field(default_factory=uuid.uuid4)
 
+    @property
+    def is_noted(self) -> bool:
+        """
+        Whether the database keeps its id, and so knows if it was committed, and is still.
+
+        Without any other nothing is missed: it comes again, or the next one says as much.
+        """
+        return bool(self.facts or self.settled or self.holes)
+
 
 @dataclass(frozen=True, slots=True)
 class Upgraded:

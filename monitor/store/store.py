@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any, Self
 import asyncpg
 import structlog
 
-from monitor.errors import AlreadyRunning, LockLost, StoreUnavailable
+from monitor.errors import AlreadyRunning, LockLost, StoreUnavailable, StoreWentBack
 from monitor.store import asked, kept, migrate, read, slots, sql
 from monitor.store.partitions import Partitions
+from monitor.store.trim import KEPT_BATCHES
 from monitor.store.trouble import translated
 from monitor.store.write import Writer
 
 if TYPE_CHECKING:
+    import uuid
     from collections.abc import AsyncIterator, Iterable, Mapping
     from types import TracebackType
 
@@ -70,6 +72,7 @@ class Store:
         self._writing_pid: int | None = None
         self._writer: Writer | None = None
         self._unsure: tuple[Batch, Attempt] | None = None
+        self._newest: tuple[int, uuid.UUID] | None = None
         self._turn = asyncio.Lock()
         self.edition: Edition | None = None
         """Known after `check` or `migrate`."""
@@ -178,6 +181,7 @@ class Store:
 
         Raises:
             LockLost: If another process took over; AlreadyRunning from then on, until it is gone.
+            StoreWentBack: If the database no longer holds the batch that was committed last.
             SchemaMismatch: If the schema is no longer ours.
             StoreUnavailable: If the database cannot take it now; whether it did is looked up when it is repeated.
         """
@@ -400,6 +404,7 @@ class Store:
             await self._take_lock(connection)
             self.edition = await migrate.check(connection)
             newest_batch_no = await connection.fetchval(sql.NEWEST_BATCH_NO)
+            await self._make_sure(connection, newest_batch_no)
             if self._writer is None or self._writer.newest_batch_no != newest_batch_no:
                 # The first time; or somebody else wrote meanwhile, and what we remember may not be so any more.
                 self._writer = await self._new_writer(connection, newest_batch_no)
@@ -409,6 +414,23 @@ class Store:
         self._writing, self._writing_pid = connection, connection.get_server_pid()
         log.info("store_writer_ready", pid=self._writing_pid)
         return connection
+
+    async def _make_sure(self, connection: asyncpg.Connection, newest_batch_no: int) -> None:
+        """
+        Make sure that the server behind a new connection holds what we committed last.
+
+        A replica that was promoted may have got less than its primary confirmed: the end is missing then, nothing else.
+        """
+        if self._newest is None:
+            return
+        batch_no, batch_id = self._newest
+        is_trimmed = newest_batch_no - batch_no >= KEPT_BATCHES
+        if is_trimmed or await connection.fetchval(sql.FIND_BATCH, batch_id):
+            return
+        raise StoreWentBack(
+            f"the database lost batch {batch_no}, which it had committed: it was restored, or a replica was promoted",
+            mend="start again: what it lacks is read back from the journal, or is a hole and is fetched",
+        )
 
     async def _new_writer(self, connection: asyncpg.Connection, newest_batch_no: int) -> Writer:
         slot = await read.newest_slot(connection)
@@ -444,7 +466,7 @@ class Store:
         log.warning("commit_outcome_looked_up", batch_id=str(last.batch_id), committed=bool(was_committed))
         if not was_committed:
             return None
-        written = self._writer.committed(attempt)
+        written = self._committed(self._writer, last, attempt)
         return written if last.batch_id == batch.batch_id else None
 
     async def _commit(self, connection: asyncpg.Connection, batch: Batch) -> Written:
@@ -458,4 +480,9 @@ class Store:
             connection.terminate()
             raise
         self._unsure = None
-        return self._writer.committed(attempt)
+        return self._committed(self._writer, batch, attempt)
+
+    def _committed(self, writer: Writer, batch: Batch, attempt: Attempt) -> Written:
+        if batch.is_noted:
+            self._newest = (attempt.batch_no, batch.batch_id)
+        return writer.committed(attempt)

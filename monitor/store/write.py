@@ -174,7 +174,7 @@ class Writer:
             await write_commits(connection, batch, still_long=attempt.still_long)
             for hole in (*_late_holes(batch, attempt), *attempt.settlement.holes):
                 await insert_hole(connection, hole)
-            if batch.facts or batch.settled:
+            if batch.is_noted:
                 await self._write_batch(connection, batch, attempt)
             if batch_no % TRIM_EVERY == 0:
                 await trim(connection, batch_no)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 
-from monitor.errors import AlreadyRunning, LockLost, SchemaMismatch, StoreUnavailable
-from monitor.store.batch import Batch, Progress, Settled
+from monitor.errors import AlreadyRunning, LockLost, SchemaMismatch, StoreUnavailable, StoreWentBack
+from monitor.store.batch import Batch, Hole, Progress, Settled
 from monitor.store.store import Store
 from monitor.store.trouble import translate
 from tests.store.facts import SIGNATURE, SLOT, fault, launch, trade
@@ -170,6 +170,40 @@ async def test_what_another_writer_did_is_seen(store: Store, sql: asyncpg.Connec
         told = await standby.write(Batch(settled=[Settled(slot=SLOT, signatures=())]))
         assert [fact.signature for fact in told.voided] == [SIGNATURE]
     assert await write_until_done(store, Batch([trade()])) == 1
+
+
+@pytest.mark.parametrize(
+    "lost", [Batch([trade(signature="lost")]), Batch(holes=[Hole(first_slot=1, last_slot=2, reason="feed_away")])]
+)
+async def test_a_replica_that_lacks_what_was_committed_ends_the_writer(
+    store: Store, sql: asyncpg.Connection, lost: Batch
+) -> None:
+    """It was promoted before it had got everything: the next progress would pass over what is missing."""
+    await store.write(Batch([trade()]))
+    await store.write(lost)
+    await store.write(Batch(progress=[Progress(feed="logs", slot=5)]))
+    await sql.execute("DELETE FROM batches WHERE id = $1", lost.batch_id)
+    await sql.execute("SELECT pg_terminate_backend($1)", store._writing_pid)
+    for _ in range(2):
+        with pytest.raises(StoreWentBack) as caught:
+            await written(store, Batch(progress=[Progress(feed="logs", slot=6)]))
+        assert caught.value.exit_code == 75
+    assert await sql.fetchval("SELECT slot FROM feeds") == 5
+
+
+async def test_a_batch_that_nobody_keeps_any_more_is_not_missed(
+    store: Store, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others wrote so much while we were away that ours was trimmed; and what has no row was never there."""
+    await store.write(Batch([trade()]))
+    await store.write(Batch(progress=[Progress(feed="logs", slot=5)]))
+    await sql.execute("SELECT pg_terminate_backend($1)", store._writing_pid)
+    await written(store, Batch(progress=[Progress(feed="logs", slot=6)]))
+    monkeypatch.setattr("monitor.store.store.KEPT_BATCHES", 10)
+    await sql.execute("DELETE FROM batches")
+    await sql.execute("SELECT pg_terminate_backend($1)", store._writing_pid)
+    await written(store, Batch(progress=[Progress(feed="logs", slot=7)]))
+    assert await sql.fetchval("SELECT slot FROM feeds") == 7
 
 
 async def test_a_schema_that_moves_on_ends_the_writer(store: Store, sql: asyncpg.Connection) -> None:
