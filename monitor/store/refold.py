@@ -46,6 +46,8 @@ SELECT u.pool_id FROM unnest($1::bigint[], $2::bigint[]) AS u(pool_id, token_id)
     SELECT FROM transactions t WHERE t.token_id = u.token_id AND t.pool_id = u.pool_id AND t.voided_at IS NULL)
 """
 _SIGHTINGS = "SELECT said FROM sightings WHERE pool_id = ANY($1)"
+_OF_POOL = "t.pool_id = u.id"
+_OF_POOL_ITSELF = f"{_OF_POOL} AND NOT t.synthetic"
 _LATEST = """
 SELECT u.id, t.chain_order, t.{first} AS first, t.{second} AS second
   FROM unnest($1::bigint[], $2::bigint[]) AS u(id, token_id)
@@ -208,7 +210,8 @@ async def _look_for_reserves(
         if not asked or group == reserves.VIRTUAL:  # no trade tells that one
             continue
         name = _IN_TRADES.get(first, first)
-        statement = _LATEST.format(first=name, second=second or name, mine="t.pool_id = u.id")
+        mine = _OF_POOL if first == "last_trade_at" else _OF_POOL_ITSELF
+        statement = _LATEST.format(first=name, second=second or name, mine=mine)
         for pool_id, at, value, other in await connection.fetch(statement, *zip(*asked, strict=True)):
             world.reserves.offer(group, pool_id, at, value, 0 if second is None else other)
 

@@ -23,6 +23,7 @@ _OF_TRADE = (
     (CURVE, AT["curve_sold"], AT["curve_total"]),
 )
 _TIME = AT["block_time"]
+_SYNTHETIC = AT["synthetic"]
 _BY_ORDER = itemgetter(ORDER)
 
 Change = tuple[int, Any, Any]
@@ -65,8 +66,10 @@ class Reserves:
         for pool_id, of_pool in by_pool.items():
             of_pool.sort(key=_BY_ORDER, reverse=True)
             self.offer(LAST_TRADE, pool_id, of_pool[0][ORDER], of_pool[0][_TIME], 0)
+            # A buy that went on in the pool to come tells of that one's reserves, and not of the curve's.
+            own = [row for row in of_pool if not row[_SYNTHETIC]]
             for group, first, second in _OF_TRADE:
-                told = next((row for row in of_pool if row[first] is not None and row[second] is not None), None)
+                told = next((row for row in own if row[first] is not None and row[second] is not None), None)
                 if told is not None:
                     self.offer(group, pool_id, told[ORDER], told[first], told[second])
 

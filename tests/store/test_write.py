@@ -421,3 +421,13 @@ async def test_an_id_that_is_given_out_twice_changes_no_other_token(store: Store
     with pytest.raises(SchemaMismatch, match="given out twice"):
         await store.write(Batch([launch(mint=POOL, pool=CREATOR, signature="another")]))
     assert await sql.fetch("SELECT id, address FROM mints ORDER BY id") == before
+
+
+async def test_a_buy_that_went_on_in_the_pool_leaves_the_curve_as_it_was(store: Store, sql: asyncpg.Connection) -> None:
+    """Its event tells of the reserves of the pool to come: whichever of the two is stored first, even much later."""
+    into_curve = trade(mark_base=10, mark_quote=20)
+    beyond = trade(event="PostCompleteBuyEvent", mark_base=7, mark_quote=30, synthetic=True)
+    await store.write(Batch([launch(), beyond]))
+    await store.write(Batch([into_curve]))
+    pool = await sql.fetchrow("SELECT mark_base, mark_quote FROM pools")
+    assert (pool["mark_base"], pool["mark_quote"]) == (10, 20)
