@@ -11,6 +11,7 @@ import structlog
 
 from monitor.daemon import assemble
 from monitor.errors import AlreadyRunning
+from monitor.feeding import feed
 from monitor.gauges import meters_of
 from monitor.health import beat
 from monitor.metrics import check, serve
@@ -20,7 +21,7 @@ from monitor.pipeline.journal_source import capture_or_journal
 from monitor.programs import registry_of
 from monitor.sdnotify import ServiceManager
 from monitor.servers import servers_of, store_of
-from monitor.stages import build, feed, follow, follow_sources, stop_on_signals
+from monitor.stages import build, follow, follow_sources, stop_on_signals
 from monitor.standby import stand_by
 from monitor.start import durable_slot
 

@@ -10,12 +10,13 @@ import msgspec
 
 from decoders.core.answers import Slot
 from monitor.errors import RequestFailed
+from monitor.feeding import feed
 from monitor.node import nodes_of
 from monitor.sources import rpc
 from monitor.sources.fetch import Fetcher
 from monitor.sources.history import History
 from monitor.sources.pending import Rules
-from monitor.stages import build, feed, follow
+from monitor.stages import build, follow
 from monitor.start import durable_slot
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from monitor.channel import Channel
-from monitor.errors import DrainTooSlow, NoSourceLeft, SourceRefused
+from monitor.errors import DrainTooSlow
+from monitor.feeding import feed
 from monitor.health import Health
 from monitor.pipeline.announce import Drops, announce, discard
 from monitor.pipeline.decode import Decoding, decode
@@ -212,30 +213,6 @@ def _too_slow(deadline_s: float, feeding: asyncio.Task[None]) -> BaseException:
     return (
         slow if broken is None else BaseExceptionGroup("the sources ended, and the drain was too slow", [broken, slow])
     )
-
-
-async def feed(sources: Sequence[Source], out: Outlet) -> None:
-    """
-    Run sources until each has ended; one that is refused ends alone.
-
-    Raises:
-        NoSourceLeft: If every source was refused.
-        ExceptionGroup: If one broke.
-    """
-    refused: list[SourceRefused] = []
-
-    async def one(source: Source) -> None:
-        try:
-            await source.run(out)
-        except SourceRefused as error:
-            log.error("source_refused", error=str(error), mend=error.mend)  # noqa: TRY400 - no bug: no traceback
-            refused.append(error)
-
-    async with asyncio.TaskGroup() as group:
-        # Not gather: what it raises the group would count a second time.
-        await asyncio.wait([group.create_task(one(source)) for source in sources])
-    if refused and len(refused) == len(sources):
-        raise NoSourceLeft(f"every source was refused; the last: {refused[-1]}", mend=refused[-1].mend)
 
 
 @contextlib.contextmanager

@@ -65,6 +65,23 @@ class Feed:
                 raise
 
 
+@dataclass
+class Refusing(Feed):
+    """A source that is refused so many times, the first time once `after` is set."""
+
+    refusals: int = 0
+    after: asyncio.Event | None = None
+
+    async def run(self, out: Outlet) -> None:
+        """Do so."""
+        if self.after is not None:
+            await self.after.wait()
+        if self.refusals:
+            self.refusals -= 1
+            raise SourceRefused("401")
+        await super().run(out)
+
+
 class Bug(Exception):  # noqa: N818 - the word for it
     """What nobody foresaw."""
 
@@ -146,6 +163,31 @@ async def test_a_refused_source_ends_alone() -> None:
     other = Feed(logged_buys(5))
     await run(pipeline(books), refused, other)
     assert len(books.facts) == 7
+
+
+async def test_a_refused_source_is_tried_again_while_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether it is let in by then or not; the others notice nothing."""
+    monkeypatch.setattr("monitor.feeding._REFUSED_PAUSE_S", 0.001)
+    books, stop = Books(), asyncio.Event()
+    mended, other = Refusing(logged_buys(2), refusals=3), Feed(stays=True)
+    running = asyncio.create_task(run(pipeline(books), mended, other, stop=stop))
+    await asyncio.wait_for(mended.done.wait(), PATIENCE_S)
+    stop.set()
+    await running
+    assert (mended.refusals, len(books.facts)) == (0, 2)
+
+
+async def test_sources_that_are_refused_one_after_the_other_end_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run ends when all are refused at the same time."""
+    monkeypatch.setattr("monitor.feeding._REFUSED_PAUSE_S", 0.001)
+    stop = asyncio.Event()
+    first = Refusing(stays=True, refusals=1)
+    second = Refusing(stays=True, refusals=1, after=first.done)
+    running = asyncio.create_task(run(pipeline(Books()), first, second, stop=stop))
+    await asyncio.wait_for(second.done.wait(), PATIENCE_S)
+    assert not running.done()
+    stop.set()
+    await running
 
 
 async def test_no_source_left() -> None:

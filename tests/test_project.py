@@ -42,6 +42,7 @@ APP = {
     f"monitor.{name}"
     for name in (
         *("app", "audit", "daemon", "gauges", "health", "node", "programs", "servers", "serving", "stages", "standby"),
+        "feeding",
         "start",
     )
 }
