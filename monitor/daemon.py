@@ -10,14 +10,14 @@ import structlog
 from monitor.config import parse_start
 from monitor.errors import ConfigError
 from monitor.health import OpenHoles
-from monitor.node import feed_names
+from monitor.node import feed_kinds, feed_names
 from monitor.pipeline.inlet import Inlet
 from monitor.pipeline.redecode import Redecoding
 from monitor.pipeline.upfeeds import UpFeeds
 from monitor.programs import registry_of
 from monitor.servers import announcer_of, journal_dir, journal_of, store_of
 from monitor.sources.fetch import Fetcher
-from monitor.sources.finality import Finality
+from monitor.sources.finality import NOT_FINAL, Finality
 from monitor.sources.history import History
 from monitor.sources.pending import Rules
 from monitor.stages import build
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from monitor.journal import Journal
     from monitor.node import Nodes
     from monitor.servers import Servers
-    from monitor.sources.notices import BlockSeen, Outlet, Source
+    from monitor.sources.notices import Outlet, Source
     from monitor.stages import Pipeline
     from monitor.store.batch import Written
     from monitor.store.store import Store
@@ -127,6 +127,7 @@ class Daemon:
             log.info("holes_abandoned", holes=abandoned, reason="the chain begins anew")
         durable = durable_slot(await store.progress())
         begun = await beginning(parse_start(config.start), durable, self.nodes.rpc, config.node.commitment)
+        await self._doubt_tail(durable)
         final_through = await self._compared(durable, new_chain=new_chain)
         self.pipeline.begin(
             pools=(await store.load_pools(config.store.known_pools)).values(),
@@ -138,6 +139,19 @@ class Daemon:
             self.finality.committed(durable)
         await self.inlet.start(await self._done_seq(new_chain=new_chain))
 
+    async def _doubt_tail(self, durable: int | None) -> None:
+        """
+        Have what was told before it was final be read again: of an earlier life nobody knows by which blocks.
+
+        One that held no row may have been replaced, meanwhile, by one that does. Other feeds claim nothing before its
+        slot is final, and their rows are compared.
+        """
+        if self.finality is None or durable is None or not _BLOCK_FEEDS & feed_kinds(self.config):
+            return
+        through = await self.store.final_through()
+        if through is not None and through < durable:
+            await self.store.file_hole(through + 1, durable, NOT_FINAL)
+
     async def _done_seq(self, *, new_chain: bool) -> int:
         """Return up to which number the journal is not to be told again."""
         if self.journal is None:
@@ -147,20 +161,6 @@ class Daemon:
         done_seq = await self.store.journal_done(self.journal.id)
         # What a standby gave up was committed by the writer.
         return max(done_seq, self.journal.released_seq) if self.stood_by else done_seq
-
-
-@dataclass(frozen=True, slots=True)
-class _Roots:
-    """Tells of roots alone: where logs tell rows too, a block that is final does not speak for all of its slot."""
-
-    finality: Finality
-
-    def root(self, slot: int) -> None:
-        """Tell it."""
-        self.finality.root(slot)
-
-    def heard(self, block: BlockSeen) -> None:
-        """Leave it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +217,8 @@ async def assemble(
         feeds=feed_names(config),
         journal_id=None if journal is None else journal.id,
     )
-    finality = None if commitment == "finalized" else Finality(nodes.rpc, store)
+    told_by_blocks = feed_kinds(config) <= _BLOCK_FEEDS
+    finality = None if commitment == "finalized" else Finality(nodes.rpc, store, blocks_tell_rows=told_by_blocks)
     daemon = Daemon(
         config, store, nodes, journal, up, pipeline,
         inlet=Inlet(pipeline.wire, journal, up),
@@ -235,7 +236,5 @@ async def assemble(
         ),
     )  # fmt: skip
     pipeline.writing.watcher = daemon
-    if daemon.finality is not None:
-        kinds = {config.node.feed, *(feed.kind for feed in config.feeds)}
-        pipeline.decoding.chain = daemon.finality if kinds <= _BLOCK_FEEDS else _Roots(daemon.finality)
+    pipeline.decoding.chain = finality
     return daemon

@@ -98,20 +98,29 @@ _slot_decoder = msgspec.json.Decoder(Slot)
 
 class Finality:
     """
-    Compares rows with the finalized chain for as long as it runs, once each.
+    Compares rows, and blocks that were told, with the finalized chain for as long as it runs, once each.
 
-    `FinalBegins` goes into the outlet, then, once that is `stored`, `SlotDoubted` for each slot that is not as stored,
-    and `FinalSeen`. What a node does not tell
-    delays both. `tally` counts.
+    `FinalBegins` goes into the outlet, then, once that is `stored`, `SlotDoubted` for each slot that is not as stored
+    or told, and `FinalSeen`. What a node does not tell delays both. `tally` counts.
     """
 
-    def __init__(self, client: Rpc, rows: Rows, *, rules: FinalityRules | None = None) -> None:
+    def __init__(
+        self, client: Rpc, rows: Rows, *, rules: FinalityRules | None = None, blocks_tell_rows: bool = True
+    ) -> None:
+        """
+        Take what is compared.
+
+        Args:
+            blocks_tell_rows: Whether nobody tells rows without their block. Then what stands in a slot is of the blocks
+                that were `heard` there, and a block that is final confirms it without asking more.
+        """
         self.name = FINALITY
         self.tally = FinalityTally()
         self._client = client
         self._rows = rows
         self._rules = rules or FinalityRules()
         self._heard = Heard()
+        self._blocks_tell_rows = blocks_tell_rows
         self._through = -1
         self._committed = self._root = self._announced = -1
         self._root_at = float("-inf")
@@ -133,7 +142,7 @@ class Finality:
         """
         Return a slot up to which the past is to be read from the finalized chain; -1: not known.
 
-        Up to where rows are compared at least: read at any other commitment, what lies there would come too late for it.
+        Up to where rows are compared at least: read at any other commitment, what lies there would come too late.
         """
         return max(self._announced, self._root - FINALITY_SLOTS)
 
@@ -145,10 +154,9 @@ class Finality:
 
     def heard(self, block: BlockSeen) -> None:
         """
-        Take note of a block that a feed told: what ties it to a finalized one confirms it without asking more.
+        Take note of a block that a feed told. Tell all of them, forks too.
 
-        Tell all of them, forks too, and only where nobody tells rows without their block: what stands in a slot is then
-        of the blocks that were told there.
+        Progress may have passed its slot by it: if another one is final there, that is to be fetched, rows or not.
         """
         if block.slot > self._through:
             self._heard.add(block.slot, Link(block.parent_slot, block.blockhash, block.previous_blockhash))
@@ -195,13 +203,16 @@ class Finality:
         await out.put(FinalBegins(through_slot))
         await self._until_stored(through_slot)
         chain = await self._chain()
+        replaced = await self._replaced(through_slot, chain)
         while self._through < through_slot:
             pairs = await self._page(through_slot)
-            doubted = await self._doubted(pairs, chain)
+            doubted = await self._doubted(pairs, chain if self._blocks_tell_rows else None)
+            reached = pairs[-1][0] if pairs else through_slot
+            doubted |= {slot for slot in replaced if self._through < slot <= reached}
             for slot in sorted(doubted):
                 log.warning("slot_doubted", slot=slot)
                 await out.put(SlotDoubted(slot, NOT_FINAL))
-            self._through = pairs[-1][0] if pairs else through_slot
+            self._through = reached
             self.tally.through, self.tally.compared = self._through, self.tally.compared + len(pairs)
             self.tally.doubted += len(doubted)
             await out.put(FinalSeen(self._through))
@@ -222,18 +233,38 @@ class Finality:
     async def _chain(self) -> Chain | None:
         """Return the finalized chain as far as feeds told it; None: what they told cannot be tied to it."""
         for slot in self._heard.newest(self._root, self._through)[: self._rules.most_anchors]:
-            try:
-                final = header_of((await self._client.call(rpc.get_block_header(slot, "finalized"))).result)
-            except TransactionError as error:
-                raise RequestFailed(f"slot {slot}: {error}") from error
-            except RequestFailed as error:
-                if rpc.kind_of(error.code) not in _ABSENT:
-                    raise
-                continue
-            chain = self._heard.chain(slot, final.blockhash)
+            blockhash = await self._final_hash(slot)
+            chain = None if blockhash is None else self._heard.chain(slot, blockhash)
             if chain is not None:
                 return chain
         return None
+
+    async def _replaced(self, through_slot: int, chain: Chain | None) -> set[int]:
+        """Return the slots of which a block was told, and not the one (or none at all) that is final there."""
+        replaced: set[int] = set()
+        for slot in self._heard.newest(through_slot, self._through):
+            blockhash: str | None
+            if chain is not None and chain.first_slot <= slot <= chain.last_slot:
+                blockhash = chain.hashes.get(slot)
+            else:
+                # Another connection told it: nothing that was told leads back from there to here.
+                blockhash = await self._final_hash(slot)
+                if blockhash is not None:
+                    chain = self._heard.chain(slot, blockhash) or chain
+            if blockhash is None or not self._heard.holds(slot, blockhash):
+                replaced.add(slot)
+        return replaced
+
+    async def _final_hash(self, slot: int) -> str | None:
+        """Return the hash of the finalized block of a slot; None: there is none, or the node does not have it."""
+        try:
+            return header_of((await self._client.call(rpc.get_block_header(slot, "finalized"))).result).blockhash
+        except TransactionError as error:
+            raise RequestFailed(f"slot {slot}: {error}") from error
+        except RequestFailed as error:
+            if rpc.kind_of(error.code) not in _ABSENT:
+                raise
+            return None
 
     async def _doubted(self, pairs: Sequence[Pair], chain: Chain | None) -> set[int]:
         """Return the slots that are not as stored: by the chain, else by statuses, else by the slot's block."""

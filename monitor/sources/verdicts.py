@@ -63,6 +63,10 @@ class Heard:
         for slot in [slot for slot in self._blocks if slot <= through]:
             del self._blocks[slot]
 
+    def holds(self, slot: int, blockhash: str) -> bool:
+        """Tell whether a block is among those that were told of its slot."""
+        return blockhash in self._blocks.get(slot, {})
+
     def newest(self, through: int, after: int) -> list[int]:
         """Return the slots behind `after` and not behind `through`, newest first."""
         return sorted((slot for slot in self._blocks if after < slot <= through), reverse=True)

@@ -6,6 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -246,6 +247,22 @@ async def test_a_block_that_was_told_and_is_another_one_proves_nothing() -> None
         subject.finality.committed(101)
         assert await subject.told(101) == [101]
         assert [params[0][0] for params in subject.node.asked("getSignatureStatuses")] == ["b"]
+
+
+@pytest.mark.parametrize("is_tied", [True, False])
+async def test_a_told_block_that_is_not_final_is_in_doubt_without_rows(is_tied: bool) -> None:
+    """Progress passed it: what replaced it, a block or nothing, is fetched, whether or not a feed told that."""
+    async with comparing(Rows({(103, "s103")}), {}, root=103) as subject:
+        subject.chain.blocks = {100: ["s100"], 101: ["s101"], 103: ["s103"]}
+        subject.finality.heard(BlockSeen(100, 99, "hash100", "hash99", None, "blocks"))
+        for slot in (101, 102):
+            subject.finality.heard(BlockSeen(slot, slot - 1, f"fork{slot}", "", None, "blocks"))
+        if is_tied:
+            subject.finality.heard(BlockSeen(101, 100, "hash101", "hash100", None, "blocks"))
+        parent = (101, "hash101") if is_tied else (102, "not told")
+        subject.finality.heard(BlockSeen(103, parent[0], "hash103", parent[1], None, "blocks"))
+        subject.finality.committed(103)
+        assert await subject.told(103) == ([102] if is_tied else [101, 102])
 
 
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
