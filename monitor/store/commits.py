@@ -69,7 +69,7 @@ async def write_commits(connection: asyncpg.Connection, batch: Batch, *, still_l
     for progress in batch.progress:
         at = Times().get(progress.block_time)
         await connection.execute(
-            _UPSERT_PROGRESS, progress.feed, progress.program, progress.slot, at, progress.blockhash
+            _UPSERT_PROGRESS, progress.feed, progress.program, progress.slot, at, _clean(progress.blockhash)
         )
     if batch.final is not None:
         await _write_final(connection, batch.final)
@@ -80,9 +80,12 @@ async def write_commits(connection: asyncpg.Connection, batch: Batch, *, still_l
 async def insert_hole(connection: asyncpg.Connection, hole: Hole) -> None:
     """Note a hole; one that is open already stays the one it is, but a slot that is told of again is read again."""
     statement = _TELL_HOLE_AGAIN if hole.reason == TOLD_AFTER_FINAL and hole.signature is None else INSERT_HOLE
-    place = (hole.feed, hole.program, hole.first_slot, hole.last_slot, hole.signature)
-    last_error = None if hole.last_error is None else clean(hole.last_error)
-    await connection.execute(statement, *place, clean(hole.reason), last_error)
+    place = (hole.feed, hole.program, hole.first_slot, hole.last_slot, _clean(hole.signature))
+    await connection.execute(statement, *place, clean(hole.reason), _clean(hole.last_error))
+
+
+def _clean(text: str | None) -> str | None:
+    return None if text is None else clean(text)
 
 
 async def _resolve(connection: asyncpg.Connection, resolved: Resolved, still_long: Collection[int]) -> None:

@@ -14,6 +14,7 @@ import structlog
 from monitor.errors import AlreadyRunning, LockLost, StoreUnavailable, StoreWentBack
 from monitor.store import asked, kept, migrate, read, slots, sql
 from monitor.store.partitions import Partitions
+from monitor.store.rows import clean
 from monitor.store.trim import KEPT_BATCHES
 from monitor.store.trouble import translated
 from monitor.store.write import Writer
@@ -316,7 +317,7 @@ class Store:
             with translated():
                 connection = await self._connected()
                 try:
-                    await connection.execute(sql.NOTE_FAILED_TRY, hole_id, reason.replace("\0", ""))
+                    await connection.execute(sql.NOTE_FAILED_TRY, hole_id, clean(reason))
                 except _USELESS:
                     connection.terminate()
                     raise

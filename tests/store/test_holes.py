@@ -40,10 +40,10 @@ async def test_failed_tries_are_noted(store: Store) -> None:
     await store.hole_failed(hole.id, "not \0 yet")
     async with store._reader() as connection:
         row = await connection.fetchrow("SELECT tries, last_error FROM holes")
-        assert tuple(row) == (2, "not  yet")
+        assert tuple(row) == (2, "not \u2400 yet")
         await store.write(Batch(filled=[Filled(by="history", hole_id=hole.id)]))
         await store.hole_failed(hole.id, "late")
-        assert tuple(await connection.fetchrow("SELECT tries, last_error FROM holes")) == (2, "not  yet")
+        assert tuple(await connection.fetchrow("SELECT tries, last_error FROM holes")) == (2, "not \u2400 yet")
 
 
 async def test_what_was_left_out_on_purpose_is_not_to_be_filled(store: Store) -> None:
@@ -80,3 +80,14 @@ async def test_what_a_node_said_is_kept_with_the_hole_whatever_it_was(store: Sto
     await store.write(Batch(holes=[hole]))
     row = await sql.fetchrow("SELECT reason, last_error FROM holes")
     assert (row["reason"], row["last_error"]) == ("not_fetched", "Slot 5\u2400 was skipped \ufffd")
+
+
+async def test_no_text_of_a_node_ends_the_daemon(store: Store, sql: asyncpg.Connection) -> None:
+    """Wherever else one goes into a row: the signature of a hole, the hash of a block, why a try failed."""
+    hole = Hole(first_slot=5, last_slot=5, reason="not_fetched", signature="a\0\ud800")
+    await store.write(Batch(holes=[hole], progress=[Progress(feed="blocks", slot=5, blockhash="b\0")]))
+    (found,) = await store.open_holes(9)
+    await store.hole_failed(found.id, "c\0\ud800")
+    assert await sql.fetchval("SELECT blockhash FROM feeds") == "b\u2400"
+    row = await sql.fetchrow("SELECT signature, last_error FROM holes")
+    assert tuple(row) == ("a\u2400\ufffd", "c\u2400\ufffd")
