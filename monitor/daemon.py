@@ -77,7 +77,7 @@ class Daemon:
         """Tell whom it concerns that a batch was committed within so many seconds."""
         self.health.committed(batch, written, seconds)
         if batch.holes or batch.filled:
-            self.history.committed([filled.hole_id for filled in batch.filled if filled.hole_id is not None])
+            self.history.committed([filled.hole_id for filled in batch.filled])
         if batch.done is not None:
             self.inlet.released(batch.done.seq)
         if batch.comparing_through is not None and self.finality is not None:

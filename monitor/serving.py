@@ -84,7 +84,7 @@ class _Watching:
         """Tell it."""
         self.health.committed(batch, written, seconds)
         if batch.holes or batch.filled:
-            self.history.committed([filled.hole_id for filled in batch.filled if filled.hole_id is not None])
+            self.history.committed([filled.hole_id for filled in batch.filled])
 
     def trouble(self, reason: str | None) -> None:
         """Tell it."""

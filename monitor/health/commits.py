@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 from monitor.metrics import ROWS, SECONDS, Histogram
 
 if TYPE_CHECKING:
-    from monitor.health.health import Health
-    from monitor.sources.history import History
     from monitor.store.batch import Batch, Resolved, Written
 
 
@@ -59,21 +57,3 @@ class Commits:
 
 def _how(resolved: Resolved) -> str:
     return resolved.by
-
-
-@dataclass(frozen=True, slots=True)
-class Watchers:
-    """Hears of commits: how the daemon is, and which holes there are."""
-
-    health: Health
-    history: History
-
-    def committed(self, batch: Batch, written: Written, seconds: float) -> None:
-        """A batch was committed within so many seconds."""
-        self.health.committed(batch, written, seconds)
-        if batch.holes or batch.filled:
-            self.history.committed([filled.hole_id for filled in batch.filled if filled.hole_id is not None])
-
-    def trouble(self, reason: str | None) -> None:
-        """A commit is tried again because of `reason`; None: no longer."""
-        self.health.trouble(reason)

@@ -47,11 +47,10 @@ class Hole(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Filled(msgspec.Struct, frozen=True, kw_only=True):
-    """What was missing is committed with this batch: the hole of that id, or the one of that signature."""
+    """What was missing is committed with this batch: the hole of that id."""
 
     by: str
-    hole_id: int | None = None
-    signature: str | None = None
+    hole_id: int
 
 
 class FilledPart(msgspec.Struct, frozen=True, kw_only=True):

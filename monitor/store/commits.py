@@ -24,9 +24,7 @@ _TELL_HOLE_AGAIN = f"""{_INSERT_HOLE} (first_slot, last_slot, feed, program, rea
    WHERE filled_at IS NULL AND signature IS NULL DO UPDATE SET id = EXCLUDED.id, filled_through = NULL
 """
 _FILL_PART = "UPDATE holes SET filled_through = GREATEST(filled_through, $2) WHERE id = $1 AND filled_at IS NULL"
-_FILL_HOLE = """
-UPDATE holes SET filled_at = now(), filled_by = $1 WHERE filled_at IS NULL AND (id = $2 OR signature = $3)
-"""
+_FILL_HOLE = "UPDATE holes SET filled_at = now(), filled_by = $1 WHERE filled_at IS NULL AND id = $2"
 _RESOLVE_FAULT = "UPDATE faults SET resolved_at = now(), resolved_by = $2 WHERE id = $1 AND resolved_at IS NULL"
 _RESOLVE_TAIL = "UPDATE tails SET resolved_at = now(), resolved_by = $2 WHERE id = $1 AND resolved_at IS NULL"
 _UPSERT_PROGRESS = """
@@ -63,7 +61,7 @@ async def write_commits(connection: asyncpg.Connection, batch: Batch, *, still_l
     for part in batch.parts:
         await connection.execute(_FILL_PART, part.hole_id, part.through)
     for filled in batch.filled:
-        await connection.execute(_FILL_HOLE, filled.by, filled.hole_id, filled.signature)
+        await connection.execute(_FILL_HOLE, filled.by, filled.hole_id)
     for resolved in batch.resolved:
         await _resolve(connection, resolved, still_long)
     for progress in batch.progress:

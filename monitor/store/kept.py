@@ -10,9 +10,6 @@ if TYPE_CHECKING:
 
     import asyncpg
 
-VANISHED = "vanished"
-"""What `resolved_by` says if the transaction turned out to be on no finalized chain."""
-
 _FAULTS = """
 SELECT id, program, venue, event, nth, signature, slot, block_time, tx_index, position, fact, platform, reason, payload,
        seen_at, resolved_at, resolved_by

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from monitor.errors import StoreUnavailable
-from monitor.health import Health, OpenHoles, Watchers, Work, beat
+from monitor.health import Health, OpenHoles, Work, beat
 from monitor.health import health as module
 from monitor.health.health import COMMIT_LIMIT_S, LAG_LIMIT_S, PROGRESS_LIMIT_S, RETRY_PATIENCE_S
 from monitor.sdnotify import ServiceManager
+from monitor.serving import _Watching
 from monitor.store.batch import SKIPPED_BY_START, Batch, Filled, Hole, Progress, Written
 from tests.monitor.daemon import NOW, Flow, Row
 
@@ -217,11 +218,11 @@ def test_holes_that_are_filled_are_told_to_history(health: Health) -> None:
         def committed(self, ids: list[int]) -> None:
             told.append(ids)
 
-    watchers = Watchers(health, History())  # type: ignore[arg-type]  # this much of it is used
-    watchers.committed(Batch(), Written(None), 0.1)
-    watchers.committed(Batch(filled=[Filled(by="history", hole_id=7), Filled(by="x", signature="s")]), Written(None), 0)
-    watchers.committed(Batch(holes=[Hole(first_slot=1, last_slot=2, reason="reconnect")]), Written(None), 0)
-    watchers.trouble("away")
+    watching = _Watching(health, History())  # type: ignore[arg-type]  # this much of it is used
+    watching.committed(Batch(), Written(None), 0.1)
+    watching.committed(Batch(filled=[Filled(by="history", hole_id=7)]), Written(None), 0)
+    watching.committed(Batch(holes=[Hole(first_slot=1, last_slot=2, reason="reconnect")]), Written(None), 0)
+    watching.trouble("away")
     assert told == [[7], []]
     assert health.commits.batch_seconds.count == 3
     assert health.retrying == "away"

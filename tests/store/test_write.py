@@ -365,7 +365,9 @@ async def test_holes_are_noted_once_and_filled(store: Store, sql: asyncpg.Connec
         await store.write(Batch(holes=[of_slots, of_one]))
     rows = await sql.fetch("SELECT id, reason FROM holes ORDER BY id")
     assert [row["reason"] for row in rows] == ["reconnect", "truncated"]
-    await store.write(Batch(filled=[Filled(by="history", hole_id=rows[0]["id"]), Filled(by="blocks", signature="x")]))
+    await store.write(Batch(filled=[Filled(by="history", hole_id=rows[0]["id"])]))
+    assert await sql.fetchval("SELECT reason FROM holes WHERE filled_at IS NULL") == "truncated"
+    await store.write(Batch(filled=[Filled(by="history", hole_id=rows[1]["id"])]))
     assert await sql.fetchval("SELECT count(*) FROM holes WHERE filled_at IS NULL") == 0
     await store.write(Batch(holes=[of_one]))
     assert await sql.fetchval("SELECT count(*) FROM holes") == 3
