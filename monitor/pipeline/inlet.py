@@ -104,6 +104,7 @@ class Inlet:
         """
         journal = self._journal
         if journal is None:
+            self._up.note(notice)
             await self._wire.put(notice)
             _count(self.entered, notice)
             return

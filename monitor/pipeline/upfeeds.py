@@ -27,7 +27,7 @@ class UpFeeds:
     def __iter__(self) -> Iterator[str]:
         return iter(self._slots)
 
-    def __contains__(self, feed: str) -> bool:
+    def __contains__(self, feed: object) -> bool:
         return feed in self._slots
 
     def note(self, notice: Notice) -> None:

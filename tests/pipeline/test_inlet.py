@@ -101,9 +101,10 @@ async def test_a_source_never_waits_for_the_wire(tmp_path: Path) -> None:
 
 
 async def test_without_a_journal_a_source_waits_for_the_wire() -> None:
-    """And its notices stay as they are."""
+    """And its notices stay as they are; it is known all the same which feeds are up."""
     wire: Channel[Notice | Journaled] = Channel(1, "wire")
-    inlet = Inlet(wire, None, UpFeeds())
+    up = UpFeeds()
+    inlet = Inlet(wire, None, up)
     await inlet.start(0)
     await inlet.put(tx(1))
     waiting = asyncio.create_task(inlet.put(tx(2)))
@@ -112,6 +113,9 @@ async def test_without_a_journal_a_source_waits_for_the_wire() -> None:
     assert [await wire.get(), await wire.get()] == [tx(1), tx(2)]
     await waiting
     assert inlet.waiting == 0
+    for notice, is_up in ((FeedUp("logs", 1), True), (FeedDown("logs", "gone"), False)):
+        await inlet.put(notice)
+        assert (await wire.get(), "logs" in up) == (notice, is_up)
 
 
 async def test_what_entered_is_counted_by_feed_and_subscription(tmp_path: Path) -> None:
