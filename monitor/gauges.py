@@ -27,10 +27,13 @@ def meters_of(daemon: Daemon) -> Meters:
     meters.watch(pipeline.wire, pipeline.durable, pipeline.live)
     for name, tally in tallies.items():
         meters.feed(name, tally)
+    meters.up(daemon.up)
     meters.race(decoding.leads.feeds, BEHIND_BUCKETS_S)
     for endpoint, counted in {**daemon.nodes.rpc.tallies, **daemon.nodes.archive.tallies}.items():
         meters.rpc(counted, lambda: len(daemon.fetcher), endpoint=endpoint)
     meters.history(daemon.history.tally)
+    if daemon.finality is not None:
+        meters.finality(daemon.finality.tally)
     meters.holes(daemon.holes)
     ledger, wire = decoding.ledger, pipeline.wire
     pipeline.health.watch(Work("decode", lambda: ledger.received, lambda: len(wire)))

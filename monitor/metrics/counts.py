@@ -116,6 +116,14 @@ class HistoryCounts(Protocol):
     failed: int
 
 
+class FinalityCounts(Protocol):
+    """What the comparison with the finalized chain has counted."""
+
+    compared: int
+    doubted: int
+    failed: int
+
+
 class HoleCounts(Protocol):
     """Open holes as the database had them at the last look; `looked_at` None: it was not asked yet."""
 
@@ -157,6 +165,7 @@ class FeedCounts(Protocol):
     forwarded: int
     strays: int
     connects: int
+    behind_slots: int
     head_slot: int | None
     root_slot: int | None
 

@@ -111,6 +111,10 @@ SLOT_ROOT = Gauge("slot_root", "Newest slot that a feed told to be rooted", ("fe
 SLOT_PROGRESS = Gauge("slot_progress", "Slot up to which everything is committed", ("feed",))
 SLOT_FINAL = Gauge("slot_final", "Slot up to which rows were compared with the finalized chain")
 
+FINALITY_ROWS = Counter("finality_rows", "Transactions of rows that were compared with the finalized chain")
+FINALITY_DOUBTS = Counter("finality_doubts", "Slots that were not as stored, and are fetched again")
+FINALITY_FAILURES = Counter("finality_failures", "Tries to compare that failed")
+
 HOLES_OPEN = Gauge("holes_open", "Ranges and transactions that are missing and will be fetched", ("reason",))
 HOLES_SLOTS = Gauge("holes_open_slots", "Slots of open holes that are still missing", ("reason",))
 HOLES_LEFT = Gauge("holes_left", "Ranges that were left out on purpose", ("reason",))
@@ -136,6 +140,10 @@ FEED_MALFORMED = Counter("feed_malformed", "Notices that could not be read", ("f
 FEED_FORWARDED = Counter("feed_forwarded", "Notices that went on to decode", ("feed",))
 FEED_CONNECTS = Counter("feed_connects", "Connections made", ("feed",))
 FEED_STRAYS = Counter("feed_strays", "Messages of no subscription", ("feed",))
+FEED_UP = Gauge("feed_up", "1 while a feed is connected, and tells all that it is asked for", ("feed",))
+FEED_BEHIND_SLOTS = Gauge(
+    "feed_behind_slots", "How far a feed that asks for its blocks lies behind its node", ("feed",)
+)
 FEED_LOSSES = Counter("feed_losses", "Connections lost", ("feed", "reason"))
 FEED_MISSES = Counter("feed_misses", "Transactions that another feed told and this one did not", ("feed",))
 FEED_FIRST = Counter("feed_first", "Transactions that this feed told before all others", ("feed",))

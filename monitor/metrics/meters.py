@@ -21,7 +21,7 @@ from monitor.metrics.counts import difference
 from monitor.metrics.histogram import Histogram
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from prometheus_client.core import Metric
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Account,
         DropCount,
         FeedCounts,
+        FinalityCounts,
         Health,
         HistoryCounts,
         HoleCounts,
@@ -73,12 +74,14 @@ class Meters(Collector):
         self._names: Mapping[str, str] = {}
         self._accounts: dict[str, Account] = {}
         self._feeds: dict[str, FeedCounts] = {}
+        self._up: Container[str] | None = None
         self._race: Mapping[str, RaceCounts] = {}
         self._race_bounds_s: Sequence[float] = ()
         self._rpc: dict[str, RpcCounts] = {}
         self._waiting: Callable[[], int] | None = None
         self._channels: list[Queue] = []
         self._history: HistoryCounts | None = None
+        self._finality: FinalityCounts | None = None
         self._holes: HoleCounts | None = None
         self._journal: tuple[JournalCounts, int, Histogram | None] | None = None
         self._disks: dict[str, Path] = {}
@@ -99,6 +102,10 @@ class Meters(Collector):
         """Read a feed's counts."""
         self._feeds[name] = tally
 
+    def up(self, feeds: Container[str]) -> None:
+        """Read which feeds are up."""
+        self._up = feeds
+
     def race(self, feeds: Mapping[str, RaceCounts], bounds_s: Sequence[float]) -> None:
         """Read how several feeds compare; `bounds_s` are those of `RaceCounts.behind`."""
         self._race = feeds
@@ -112,6 +119,10 @@ class Meters(Collector):
     def history(self, tally: HistoryCounts) -> None:
         """Read the counts of the filling of holes."""
         self._history = tally
+
+    def finality(self, tally: FinalityCounts) -> None:
+        """Read the counts of the comparison with the finalized chain."""
+        self._finality = tally
 
     def holes(self, holes: HoleCounts) -> None:
         """Read which holes are open."""
@@ -194,6 +205,10 @@ class Meters(Collector):
         yield m.SLOT_PROGRESS.by(_single(commits.progress))
         if commits.final_through is not None:
             yield m.SLOT_FINAL.one(commits.final_through)
+        if (finality := self._finality) is not None:
+            yield m.FINALITY_ROWS.one(finality.compared)
+            yield m.FINALITY_DOUBTS.one(finality.doubted)
+            yield m.FINALITY_FAILURES.one(finality.failed)
 
     def _of_holes(self) -> Iterator[Metric]:
         yield m.HOLES_FILLED.by(_single(self._commits.holes_filled))
@@ -223,6 +238,9 @@ class Meters(Collector):
         for metric, read in _FEED_COUNTS:
             yield metric.by({(feed,): read(tally) for feed, tally in self._feeds.items()})
         feeds = self._feeds.items()
+        yield m.FEED_BEHIND_SLOTS.by({(feed,): tally.behind_slots for feed, tally in feeds})
+        if (up := self._up) is not None:
+            yield m.FEED_UP.by({(feed,): int(feed in up) for feed in self._feeds})
         yield m.FEED_LOSSES.by({(feed, why): count for feed, tally in feeds for why, count in tally.losses.items()})
         if race := self._race:
             bounds_s = self._race_bounds_s

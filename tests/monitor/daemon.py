@@ -11,7 +11,7 @@ from monitor.channel import Channel
 from monitor.health import Health, OpenHoles
 from monitor.metrics import Histogram, Meters
 from monitor.pipeline.announce import Drops
-from monitor.sources.tally import FeedTally, HistoryTally, RpcTally
+from monitor.sources.tally import FeedTally, FinalityTally, HistoryTally, RpcTally
 from monitor.store.batch import SKIPPED_BY_START, Batch, Done, Filled, Final, Hole, Progress, Resolved, Written
 from tests.pipeline.facts import trade
 
@@ -99,12 +99,15 @@ def busy(folder: Path) -> tuple[Meters, Flow, Health]:
     feed = FeedTally(
         frames=1, frame_bytes=2, received=10, repeats=3, irrelevant=4, malformed=1, forwarded=2, connects=5, root_slot=8
     )
-    feed.head_slot = 9
+    feed.head_slot, feed.behind_slots = 9, 7
     feed.losses["silent"] = 6
     meters.feed("logs", feed)
+    meters.feed("refused", FeedTally())
+    meters.up({"logs"})
     meters.race({"logs": Race(first=30, missed=4, behind=[1, 2, 3], behind_s=1.5)}, (0.1, 0.5))
     meters.rpc(rpc(), lambda: 21, endpoint="first")
     meters.history(HistoryTally(blocks=31, transactions=32, filled=33, failed=34))
+    meters.finality(FinalityTally(compared=51, doubted=52, failed=53))
     meters.holes(holes())
     fsync = Histogram((0.1, 1.0))
     fsync.observe(0.5)

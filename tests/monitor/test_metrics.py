@@ -77,6 +77,9 @@ def test_every_plain_count_is_told(tmp_path: Path) -> None:
         "asyncio_tasks": 0,
         "history_blocks_total": 31,
         "history_transactions_total": 32,
+        "finality_rows_total": 51,
+        "finality_doubts_total": 52,
+        "finality_failures_total": 53,
         "holes_oldest_age_seconds": 500,
         "pending_fetches": 21,
         "journal_bytes": 4_096,
@@ -101,6 +104,8 @@ def test_every_count_of_a_feed_is_told(tmp_path: Path) -> None:
         "feed_malformed_total": 1,
         "feed_forwarded_total": 2,
         "feed_connects_total": 5,
+        "feed_up": 1,
+        "feed_behind_slots": 7,
         "feed_strays_total": 0,
         "feed_first_total": 30,
         "feed_misses_total": 4,
@@ -113,6 +118,7 @@ def test_every_count_of_a_feed_is_told(tmp_path: Path) -> None:
     found = samples(busy(tmp_path)[0])
     assert values(found, told, feed="logs") == told
     assert value(found, "feed_losses_total", feed="logs", reason="silent") == 6
+    assert value(found, "feed_up", feed="refused") == 0
     buckets = [value(found, "feed_behind_seconds_bucket", feed="logs", le=le) for le in ("0.1", "0.5", "+Inf")]
     assert buckets == [1, 3, 6]
 
