@@ -38,6 +38,14 @@ class Entrance(Protocol):
     def on_disk(self) -> Mapping[tuple[str, str], int]:
         """Those of them that stand in the journal and are yet to be put on the wire."""
 
+    @property
+    def kept(self) -> Mapping[tuple[str, str], int]:
+        """Those of them that a standby had kept when it took over: they come in again, or the writer told them."""
+
+    @property
+    def lost(self) -> Mapping[tuple[str, str], int]:
+        """Those of them that the journal cannot give back."""
+
 
 class Heard(Protocol):
     """What a feed itself has counted."""
@@ -71,6 +79,8 @@ class NoticeAccount:
         went: Counter[Key] = Counter()
         for (feed, program, outcome), count in self.ledger.notices.items():
             went[feed, program, _OUTCOMES.get(outcome, outcome)] += count
+        for outcome, counts in (("kept", self.entrance.kept), ("lost", self.entrance.lost)):
+            went.update({(*key, outcome): count for key, count in counts.items()})
         for name, heard in self.feeds.items():
             went[name, EVERY_PROGRAM, "repeat"] += heard.repeats
             went[name, EVERY_PROGRAM, "irrelevant"] += heard.irrelevant

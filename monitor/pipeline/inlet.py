@@ -35,14 +35,17 @@ class Inlet:
     way, so the order is that of the numbers. Without a journal, `put` waits for the wire.
 
     `entered` counts transactions of this life and those read back of an earlier one, by (feed, program whose
-    subscription told them, or "*"); `on_disk` those of them that are not on the wire yet.
+    subscription told them, or "*"); `on_disk` those of them that are not on the wire yet. `kept` of them stood in the
+    journal when a standby took over: what of that is still to be told enters once more. `lost` ones cannot be read.
     """
 
     def __init__(self, wire: Channel[Notice | Journaled], journal: Journal | None, up: UpFeeds) -> None:
         """`up.snapshot` is what the journal was opened with; nothing is passed on before `start`."""
         self.entered: Counter[tuple[str, str]] = Counter()
         self.on_disk: Counter[tuple[str, str]] = Counter()
-        self._life_from_seq = 1 if journal is None else journal.newest_seq + 1
+        self.kept: Counter[tuple[str, str]] = Counter()
+        self.lost: Counter[tuple[str, str]] = Counter()
+        self._counted_from_seq = 1
         self._wire = wire
         self._journal = journal
         self._up = up
@@ -82,6 +85,8 @@ class Inlet:
             self._journal.skip_to(done_seq)
             self.begin_life()
             replayed_through = self._journal.newest_seq
+            self._counted_from_seq = replayed_through + 1
+            self.kept, self.on_disk = self.on_disk, Counter()
             first_seq, snapshot = await self._journal.state_before(done_seq + 1)
             self._retelling = Retelling(done_seq, replayed_through, snapshot)
             gone_seq = self._journal.gone_seq
@@ -154,23 +159,28 @@ class Inlet:
     async def _catch_up(self) -> None:
         assert self._journal is not None  # noqa: S101 - nothing falls behind without one
         reader = self._journal.read(self._sent_seq)
+        has_gap = False
         try:
             while found := await reader.next():
                 if isinstance(found, Gap):
+                    has_gap = True
                     await self._tell(found.last_seq, self._retelling.gap(found.first_seq, found.last_seq, found.after))
                     continue
                 for seq, record in found:
                     await self._tell(seq, self._retelling.notice(seq, decode(record)))
         finally:
             reader.close()
+        if has_gap:  # without one nothing is left here, and a difference would be a bug that is to be seen
+            self.lost += self.on_disk
+            self.on_disk.clear()
         # Nothing was appended since the reader looked: from here on the wire comes next.
         self._behind.clear()
 
     async def _tell(self, seq: int, told: list[Journaled]) -> None:
         for item in told:
             await self._wire.put(item)
-            # What an earlier life heard comes in only now; what this one did has come in before.
-            if seq < self._life_from_seq:
+            # What stood there at the start comes in only now; what was heard since has come in before.
+            if seq < self._counted_from_seq:
                 _count(self.entered, item.notice)
             else:
                 _count(self.on_disk, item.notice, -1)

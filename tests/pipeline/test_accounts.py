@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from monitor.channel import Channel
+from monitor.journal import Journal, JournalLimits
 from monitor.metrics.counts import difference
 from monitor.pipeline.accounts import EventAccount, NoticeAccount
 from monitor.pipeline.inlet import Inlet, SideDoor
@@ -17,6 +18,8 @@ from tests.decoders.built import ALL
 from tests.pipeline.stages import Books, logged_buys
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from monitor.sources.notices import Journaled, Notice
     from monitor.stages import Pipeline
 
@@ -79,3 +82,63 @@ async def test_a_leak_shows_on_either_side() -> None:
     assert (difference(notices), difference(events)) == (0, 0)
     made.durable.get_nowait_all(1)
     assert difference(events) == 1
+
+
+async def told(journal: Journal, inlet: Inlet, wire: Channel[Notice | Journaled]) -> list[Notice | Journaled]:
+    """Return what comes out of a journal until all of it is told."""
+    running = asyncio.create_task(inlet.run())
+    while inlet.waiting:  # noqa: ASYNC110 - it has no event for that
+        await asyncio.sleep(0.001)
+    running.cancel()
+    await asyncio.wait({running})
+    await journal.close()
+    return wire.get_nowait_all(1_000)
+
+
+async def test_what_a_standby_gave_up_is_not_in_flight_for_ever(tmp_path: Path) -> None:
+    """The writer told it; what is left is told by the one that takes over, and comes in then."""
+    up = UpFeeds()
+    limits = JournalLimits(min_free_bytes=0, segment_bytes=200, memory_bytes=0)
+    journal = Journal.open(tmp_path, limits, up.snapshot)
+    made = stages(Books())
+    inlet = Inlet(made.wire, journal, up)
+    notices, _ = accounts(made, inlet, FeedTally())
+    inlet.begin_life()
+    for notice in logged_buys(50):
+        await inlet.put(notice)
+        await journal.flush()
+    assert (difference(notices), sum(notices.in_flight.values())) == (0, 50)
+    journal.release(20)
+    await inlet.start(journal.gone_seq)
+    assert (difference(notices), sum(notices.in_flight.values())) == (0, 0)
+    left = 50 - journal.gone_seq
+    taken = await told(journal, inlet, made.wire)
+    assert len(taken) == left > 20
+    assert sum(notices.came.values()) == 50 + left
+    for item in taken:
+        made.decoding.take(item)
+    assert (difference(notices), sum(notices.in_flight.values())) == (0, 0)
+
+
+async def test_what_the_journal_cannot_give_back_is_lost_and_not_in_flight(tmp_path: Path) -> None:
+    """Its segment was damaged while it waited there."""
+    up = UpFeeds()
+    limits = JournalLimits(min_free_bytes=0, segment_bytes=200, memory_bytes=0)
+    journal = Journal.open(tmp_path, limits, up.snapshot)
+    made = stages(Books())
+    made.wire = Channel(40, "wire")
+    inlet = Inlet(made.wire, journal, up)
+    notices, _ = accounts(made, inlet, FeedTally())
+    await inlet.start(0)
+    inlet._behind.set()  # as if the wire had no room
+    for notice in logged_buys(30):
+        await inlet.put(notice)
+        await journal.flush()
+    middle = sorted(tmp_path.glob("*.segment"))[10]
+    middle.write_bytes(middle.read_bytes()[:-1])
+    taken = await told(journal, inlet, made.wire)
+    for item in taken:
+        made.decoding.take(item)
+    assert (difference(notices), sum(notices.in_flight.values())) == (0, 0)
+    lost = sum(count for key, count in notices.went.items() if key[-1] == "lost")
+    assert 0 < lost < 30
