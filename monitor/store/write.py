@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -19,6 +20,7 @@ from monitor.store.order import Arrivals, arrival_order, exact_order, slot_of
 from monitor.store.recent import Recent
 from monitor.store.recorded import stored_changes, write_changes, write_sightings
 from monitor.store.refold import Touched
+from monitor.store.refusing import find_refused
 from monitor.store.rows import (
     AT,
     COLUMNS,
@@ -136,7 +138,8 @@ class Writer:
                     looked_for_partitions = True
                     self._partitions.forget()
                     continue
-                found = await self._find_refused(connection, batch, refused)
+                left = {at: fact for at, fact in enumerate(batch.facts) if at not in refused}
+                found = await find_refused(left, partial(self._refuses, connection))
                 if not found:
                     raise
                 refused |= found
@@ -350,24 +353,6 @@ class Writer:
                 f"somebody brought the database's schema from step {self._schema} to {schema} while we wrote to it",
                 mend="start the launch-monitor that was installed with it",
             )
-
-    async def _find_refused(
-        self, connection: asyncpg.Connection, batch: Batch, refused: Mapping[int, str]
-    ) -> dict[int, str]:
-        """Find by bisection the facts that the database refuses, with its words; each half is tried and rolled back."""
-        found: dict[int, str] = {}
-        halves = [[at for at in range(len(batch.facts)) if at not in refused]]
-        while halves:
-            places = halves.pop()
-            error = await self._refuses(connection, [batch.facts[at] for at in places])
-            if error is None:
-                continue
-            if len(places) == 1:
-                found[places[0]] = str(error)
-            else:
-                middle = len(places) // 2
-                halves += [places[:middle], places[middle:]]
-        return found
 
     async def _refuses(self, connection: asyncpg.Connection, facts: Sequence[Fact]) -> Exception | None:
         if not facts:

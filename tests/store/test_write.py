@@ -433,3 +433,16 @@ async def test_a_buy_that_went_on_in_the_pool_leaves_the_curve_as_it_was(store: 
     await store.write(Batch([into_curve]))
     pool = await sql.fetchrow("SELECT mark_base, mark_quote FROM pools")
     assert (pool["mark_base"], pool["mark_quote"]) == (10, 20)
+
+
+async def test_facts_that_are_refused_together_alone_end_nobody(store: Store, sql: asyncpg.Connection) -> None:
+    """The one with which it is too much becomes a fault, and the batch goes on."""
+    await sql.execute("""
+        CREATE FUNCTION one_of_them() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF (SELECT count(*) FROM transactions WHERE signature IN ('signature3', 'signature7')) > 1
+            THEN RAISE check_violation USING MESSAGE = 'these two together'; END IF; RETURN NULL; END $$;
+        CREATE TRIGGER one_of_them AFTER INSERT ON transactions FOR EACH STATEMENT EXECUTE FUNCTION one_of_them()
+    """)
+    written = await store.write(Batch(copies(10)))
+    assert (len(written.new), [fault.signature for fault in written.refused]) == (9, ["signature7"])
+    assert "these two together" in written.refused[0].reason
