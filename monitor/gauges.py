@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from monitor.health import Work
 from monitor.metrics import Meters
-from monitor.pipeline.accounts import EventAccount, NoticeAccount
+from monitor.pipeline.accounts import EventAccount, FeedAccount, NoticeAccount
 from monitor.pipeline.leads import BEHIND_BUCKETS_S
 from monitor.servers import journal_dir
 
@@ -22,6 +22,7 @@ def meters_of(daemon: Daemon) -> Meters:
     meters = Meters(decoding.ledger, pipeline.health, pipeline.drops)
     meters.programs({program: pad.name for program, pad in decoding.registry.programs.items()})
     tallies = {source.name: source.tally for source in daemon.nodes.feeds}
+    meters.account("feeds", FeedAccount(daemon.inlet, tallies))
     meters.account("notices", NoticeAccount(daemon.inlet, pipeline.wire, decoding.ledger, tallies))
     meters.account("events", EventAccount(decoding.ledger, decoding, pipeline.durable, pipeline.writing))
     meters.watch(pipeline.wire, pipeline.durable, pipeline.live)

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 class Account(Protocol):
     """
-    One of the two ledgers: what came in, what became of it, and what is under way, each by key.
+    One of the ledgers: what came in, what became of it, and what is under way, each by key.
 
-    The key of notices is (feed, program), that of events (program,). `in_flight` is counted where things are (queues,
-    journal, the batch in hand), never as the difference of the others: so a leak shows.
+    The key of feeds is (feed,), that of notices (feed, program), that of events (program,). `in_flight` is counted
+    where things are (queues, journal, the batch in hand), never as the difference of the others: so a leak shows.
     """
 
     @property

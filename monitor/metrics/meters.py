@@ -94,7 +94,7 @@ class Meters(Collector):
         """
         self._names = names
 
-    def account(self, ledger: Literal["notices", "events"], account: Account) -> None:
+    def account(self, ledger: Literal["feeds", "notices", "events"], account: Account) -> None:
         """Read one side of the ledger, and tell by how much it does not add up."""
         self._accounts[ledger] = account
 

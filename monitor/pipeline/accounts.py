@@ -1,5 +1,5 @@
 """
-Both ledgers with what is in flight, each counted where it is: what came in went out, or is under way.
+The ledgers with what is in flight, each counted where it is: what came in went out, or is under way.
 
 None of these numbers is the difference of others, so that a loss shows as one.
 """
@@ -35,6 +35,14 @@ class Entrance(Protocol):
         """Transactions that came in since the process started, by feed and program."""
 
     @property
+    def at_door(self) -> Mapping[str, int]:
+        """Transactions that have not come in yet, because there is no room, by feed."""
+
+    @property
+    def read_back(self) -> Mapping[str, int]:
+        """Transactions that came in from the journal, by feed."""
+
+    @property
     def on_disk(self) -> Mapping[tuple[str, str], int]:
         """Those of them that stand in the journal and are yet to be put on the wire."""
 
@@ -54,6 +62,38 @@ class Heard(Protocol):
     repeats: int
     irrelevant: int
     malformed: int
+    in_hand: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeedAccount:
+    """Transactions between what a feed hears and the entrance, by feed: what it received entered, or was put aside."""
+
+    entrance: Entrance
+    feeds: Mapping[str, Heard]
+
+    @property
+    def came(self) -> Mapping[Key, int]:
+        """Return what was received, or read back."""
+        return {(name,): heard.received + self.entrance.read_back.get(name, 0) for name, heard in self.feeds.items()}
+
+    @property
+    def went(self) -> Mapping[Key, int]:
+        """Return what became of it."""
+        went: Counter[Key] = Counter()
+        for (name, _), count in self.entrance.entered.items():
+            if name in self.feeds:
+                went[name, "entered"] += count
+        for name, heard in self.feeds.items():
+            went[name, "repeat"] = heard.repeats
+            went[name, "irrelevant"] = heard.irrelevant
+            went[name, "malformed"] = heard.malformed
+        return went
+
+    @property
+    def in_flight(self) -> Mapping[Key, int]:
+        """Return what is in a feed's hand, or waits at the entrance."""
+        return {(name,): heard.in_hand + self.entrance.at_door.get(name, 0) for name, heard in self.feeds.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,8 @@ class Inlet:
     `entered` counts transactions of this life and those read back of an earlier one, by (feed, program whose
     subscription told them, or "*"); `on_disk` those of them that are not on the wire yet. `kept` of them stood in the
     journal when a standby took over: what of that is still to be told enters once more. `lost` ones cannot be read.
+
+    By feed: `at_door` wait in `put` and have not entered yet, `read_back` entered from the journal.
     """
 
     def __init__(self, wire: Channel[Notice | Journaled], journal: Journal | None, up: UpFeeds) -> None:
@@ -45,6 +47,8 @@ class Inlet:
         self.on_disk: Counter[tuple[str, str]] = Counter()
         self.kept: Counter[tuple[str, str]] = Counter()
         self.lost: Counter[tuple[str, str]] = Counter()
+        self.at_door: Counter[str] = Counter()
+        self.read_back: Counter[str] = Counter()
         self._counted_from_seq = 1
         self._wire = wire
         self._journal = journal
@@ -110,11 +114,15 @@ class Inlet:
         journal = self._journal
         if journal is None:
             self._up.note(notice)
+            self._at_door(notice, 1)
             await self._wire.put(notice)
+            self._at_door(notice, -1)
             _count(self.entered, notice)
             return
         if journal.is_full:
+            self._at_door(notice, 1)
             await journal.room()
+            self._at_door(notice, -1)
         seq = self._append(journal, notice)
         if not (self._is_started and self._pass_on(seq, notice)):
             _count(self.on_disk, notice)
@@ -139,6 +147,10 @@ class Inlet:
         while True:
             await self._behind.wait()
             await self._catch_up()
+
+    def _at_door(self, notice: Notice, by: int) -> None:
+        if type(notice) is TxNotice:
+            self.at_door[notice.feed] += by
 
     def _append(self, journal: Journal, notice: Notice) -> int:
         self._up.note(notice)
@@ -182,6 +194,8 @@ class Inlet:
             # What stood there at the start comes in only now; what was heard since has come in before.
             if seq < self._counted_from_seq:
                 _count(self.entered, item.notice)
+                if isinstance(item.notice, TxNotice):
+                    self.read_back[item.notice.feed] += 1
             else:
                 _count(self.on_disk, item.notice, -1)
         self._sent_seq = seq

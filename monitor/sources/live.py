@@ -133,8 +133,7 @@ class LiveSource:
             match event:
                 case Told(label=label, message=message):
                     self._tap.frame(raw)
-                    for notice in self._translator.notices(message):
-                        await out.put(notice)
+                    await self._recovery.put(self._translator.notices(message), out)
                     self._check_silence(label, session.waited_s)
                 case Stray(reason=reason):
                     self.tally.strays += 1

@@ -248,8 +248,7 @@ class PolledBlocks:
         self.tally.frame_bytes += len(polled.body)
         self.tally.behind_slots = max(0, (self.tally.head_slot or 0) - polled.slot)
         self._tap.polled(polled.slot, polled.body)
-        for notice in self._translator.block(rpc.BlockValue(polled.slot, None, polled.block)):
-            await out.put(notice)
+        await self._recovery.put(self._translator.block(rpc.BlockValue(polled.slot, None, polled.block)), out)
 
     def _tell_lag(self, listed: Sequence[int]) -> None:
         head = max([self.tally.head_slot or 0, *listed[-1:]])

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from decoders.core.types import TxNotice
 from monitor.errors import SourceLost, SourceRefused
 from monitor.sources.backoff import Backoff
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from monitor.sources.live import Following, Tap
-    from monitor.sources.notices import Outlet
+    from monitor.sources.notices import Notice, Outlet
     from monitor.sources.tally import FeedTally
     from monitor.sources.translate import Translator
 
@@ -40,6 +41,13 @@ class Recovery:
         self._tap.connected(labels)
         self._translator.connected(labels)
         log.info("source_connected", source=self._name, endpoint=str(endpoint))
+
+    async def put(self, notices: Sequence[Notice], out: Outlet) -> None:
+        """Put notices out, so that it is known at each moment how many transactions are yet to be."""
+        self._tally.in_hand = sum(type(notice) is TxNotice for notice in notices)
+        for notice in notices:
+            self._tally.in_hand -= type(notice) is TxNotice
+            await out.put(notice)
 
     async def run(self, follow: Callable[[], Awaitable[None]], out: Outlet) -> None:
         """

@@ -12,7 +12,8 @@ class FeedTally:
     Counts of one feed since the process started.
 
     Notices: `received` = `repeats` + `irrelevant` + `malformed` + `forwarded`. Strays belong to no subscription.
-    `behind_slots`: how far a feed that asks for its blocks lies behind the node.
+    `in_hand` of the forwarded ones are yet to be put into the outlet. `behind_slots`: how far a feed that asks for its
+    blocks lies behind the node.
     """
 
     frames: int = 0
@@ -22,6 +23,7 @@ class FeedTally:
     irrelevant: int = 0
     malformed: int = 0
     forwarded: int = 0
+    in_hand: int = 0
     strays: int = 0
     connects: int = 0
     losses: Counter[str] = field(default_factory=Counter)

@@ -1,26 +1,32 @@
-"""Both ledgers add up at every moment, key by key, and a leak shows."""
+"""The ledgers add up at every moment, key by key, and a leak shows."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
 
+import pytest
+
 from monitor.channel import Channel
 from monitor.journal import Journal, JournalLimits
 from monitor.metrics.counts import difference
-from monitor.pipeline.accounts import EventAccount, NoticeAccount
+from monitor.pipeline.accounts import EventAccount, FeedAccount, NoticeAccount
 from monitor.pipeline.inlet import Inlet, SideDoor
 from monitor.pipeline.upfeeds import UpFeeds
-from monitor.sources.notices import FeedUp
+from monitor.sources.live import NoTap
+from monitor.sources.notices import FeedUp, Journaled
+from monitor.sources.recovery import Recovery
 from monitor.sources.tally import FeedTally
+from monitor.sources.translate import Translator
 from monitor.stages import build
 from tests.decoders.built import ALL
 from tests.pipeline.stages import Books, logged_buys
+from tests.sources.node import following
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from monitor.sources.notices import Journaled, Notice
+    from monitor.sources.notices import Notice
     from monitor.stages import Pipeline
 
 
@@ -142,3 +148,60 @@ async def test_what_the_journal_cannot_give_back_is_lost_and_not_in_flight(tmp_p
     assert (difference(notices), sum(notices.in_flight.values())) == (0, 0)
     lost = sum(count for key, count in notices.went.items() if key[-1] == "lost")
     assert 0 < lost < 30
+
+
+class Leaky:
+    """An outlet that loses every tenth notice on its way."""
+
+    def __init__(self, out: Inlet) -> None:
+        self._out = out
+        self._count = 0
+
+    async def put(self, item: Notice) -> None:
+        """Take it, or lose it."""
+        self._count += 1
+        if self._count % 10:
+            await self._out.put(item)
+
+
+@pytest.mark.parametrize("leaks", [False, True])
+@pytest.mark.parametrize("has_journal", [False, True])
+async def test_a_feed_accounts_for_all_that_it_received(tmp_path: Path, *, leaks: bool, has_journal: bool) -> None:
+    """At each moment, with an entrance that has no room at times; what is lost before the entrance shows."""
+    up = UpFeeds()
+    limits = JournalLimits(max_bytes=8_000, min_free_bytes=0)
+    journal = Journal.open(tmp_path, limits, up.snapshot) if has_journal else None
+    wire: Channel[Notice | Journaled] = Channel(3, "wire")
+    inlet = Inlet(wire, journal, up)
+    await inlet.start(0)
+    background = [] if journal is None else [asyncio.create_task(journal.run()), asyncio.create_task(inlet.run())]
+    tally = FeedTally()
+    account = FeedAccount(inlet, {"logs": tally})
+    recovery = Recovery("logs", following("ws://unused"), tally, Translator("logs", frozenset(), tally), NoTap())
+    out = Leaky(inlet) if leaks else inlet
+    put = 4 * 100
+
+    async def feed() -> None:
+        for begin in range(0, put, 4):
+            notices = list(logged_buys(put))[begin : begin + 4]
+            tally.received += 5
+            tally.irrelevant += 1
+            await recovery.put([FeedUp("logs", 1), *notices], out)
+
+    feeding = asyncio.create_task(feed())
+    under_way = 0
+    while not (feeding.done() and not inlet.waiting and not len(wire)):
+        assert leaks or difference(account) == 0
+        under_way += sum(account.in_flight.values())
+        for item in wire.get_nowait_all(2):
+            if isinstance(item, Journaled):
+                inlet.released(item.seq)
+        await asyncio.sleep(0)
+    await feeding
+    for task in background:
+        task.cancel()
+    if journal is not None:
+        await asyncio.wait(background)
+        await journal.close()
+    assert under_way > 100, "or nothing was seen under way"
+    assert (difference(account) > 0) == leaks
