@@ -52,12 +52,14 @@ class DiskReader:
             if through_seq is not None and self.after_seq >= through_seq:
                 break
             chunk = self._next(segments)
-            if chunk is not None:
+            if chunk is None:
+                if not self._turned(segments, through_seq):
+                    break
+            # What is passed over is no part of what is returned: to return nothing says that nothing is left.
+            elif chunk.last_seq > self.after_seq:
                 entries += self._wanted(chunk.first_seq, chunk.records)
-                self.after_seq = max(self.after_seq, chunk.last_seq)
+                self.after_seq = chunk.last_seq
                 size_bytes += chunk.size_bytes
-            elif not self._turned(segments, through_seq):
-                break
         if entries or self._gap is None:
             return entries
         return self._skip(self._gap)

@@ -51,6 +51,18 @@ async def test_what_is_appended_is_read_at_once_and_after_a_restart(tmp_path: Pa
     assert len(ids) == 1
 
 
+async def test_reading_may_begin_far_inside_of_a_segment(tmp_path: Path) -> None:
+    """What is passed over, however much, is not taken for the end: who believes that would lose all that follows."""
+    journal = opened(tmp_path, FROM_DISK)
+    records = [number.to_bytes(4) + os.urandom(60_000) for number in range(60)]
+    for record in records:
+        journal.append(record)
+        await journal.flush()
+    for after_seq in range(0, 60, 7):
+        assert await everything(journal, after_seq) == list(enumerate(records, start=1))[after_seq:]
+    await journal.close()
+
+
 async def test_a_killed_process_loses_only_what_was_appended_just_now(tmp_path: Path) -> None:
     """`run` hands everything to the operating system without being asked."""
     journal = opened(tmp_path)
