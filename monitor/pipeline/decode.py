@@ -102,12 +102,14 @@ class Decoding:
     times: SlotTimes = field(default_factory=SlotTimes)
     _filling: list[_Filling] = field(default_factory=list)
     _seq: int | None = None
+    _is_prompt: bool = True
     _done_seq: int = -1
 
     def take(self, notice: Notice | Journaled) -> list[Durable]:
         """Return what a notice puts into the durable branch, in order."""
-        seq = None
+        seq, self._is_prompt = None, True
         if isinstance(notice, Journaled):
+            self._is_prompt = notice.is_prompt
             seq, notice = notice.seq, notice.notice
         out = self._transaction(notice, seq) if isinstance(notice, TxNotice) else self._control(notice)
         if seq is not None:
@@ -257,7 +259,8 @@ class Decoding:
             facts += decoded.facts
         ledger.took(notice, "decoded" if relevant else "irrelevant")
         if relevant and self.leads.compares:
-            self.leads.told(notice.feed, notice.signature, notice.slot, time.monotonic(), self.feeds.up_feeds)
+            told_s = time.monotonic() if self._is_prompt else None
+            self.leads.told(notice.feed, notice.signature, notice.slot, told_s, self.feeds.up_feeds)
         return [*dated, *self._tell(facts, notice)]
 
     def _satisfied(self, notice: TxNotice) -> None:

@@ -161,7 +161,7 @@ class Inlet:
     def _pass_on(self, seq: int, notice: Notice) -> bool:
         """Put a notice on the wire, unless something stands before it that is not there yet; tell whether it is."""
         is_behind = self._behind.is_set() or self._retelling.is_mending
-        if is_behind or not self._wire.put_nowait(Journaled(seq, notice)):
+        if is_behind or not self._wire.put_nowait(Journaled(seq, notice, is_prompt=True)):
             self._behind.set()
             return False
         self._sent_seq = seq

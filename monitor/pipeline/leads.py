@@ -17,6 +17,7 @@ _MOST = 200_000
 @dataclass(slots=True)
 class _Telling:
     at_s: float
+    is_timed: bool
     awaited: frozenset[str]
     """Feeds that were up when it was first told."""
     told_by: set[str]
@@ -47,20 +48,31 @@ class Leads:
         self.compares = len(feeds) > 1
         self.feeds = {name: FeedLead() for name in feeds}
         self._tellings: dict[tuple[str, int], _Telling] = {}
+        self._now_s = 0.0
 
-    def told(self, feed: str, signature: str, slot: int, now_s: float, up: Collection[str]) -> None:
-        """Take note that `feed` told a transaction at loop time `now_s`, while the feeds `up` were up."""
+    def told(self, feed: str, signature: str, slot: int, now_s: float | None, up: Collection[str]) -> None:
+        """
+        Take note that `feed` told a transaction at loop time `now_s`, while the feeds `up` were up.
+
+        `now_s` None: it was read back from disk, and nobody knows when it was told. By that no feed is first or behind,
+        and none misses it that told it.
+        """
         if not self.compares or feed not in self.feeds:
             return
-        self._expire(now_s)
+        if now_s is not None:
+            self._now_s = now_s
+        self._expire(self._now_s)
         key = (signature, slot)
         telling = self._tellings.get(key)
         if telling is None:
-            self._tellings[key] = _Telling(now_s, frozenset(up) | {feed}, {feed})
-            self.feeds[feed].first += 1
+            is_timed = now_s is not None
+            awaited = frozenset(up) | {feed} if is_timed else frozenset()
+            self._tellings[key] = _Telling(self._now_s, is_timed, awaited, {feed})
+            self.feeds[feed].first += is_timed
         elif feed not in telling.told_by:
             telling.told_by.add(feed)
-            self._behind(self.feeds[feed], now_s - telling.at_s)
+            if telling.is_timed and now_s is not None:
+                self._behind(self.feeds[feed], now_s - telling.at_s)
 
     def _behind(self, lead: FeedLead, behind_s: float) -> None:
         lead.later += 1

@@ -203,11 +203,16 @@ Notice: TypeAlias = TxNotice | Control
 
 
 class Journaled(msgspec.Struct, frozen=True):
-    """A notice that stands in the journal under `seq`; `is_replayed` if it was read back after a start."""
+    """
+    A notice that stands in the journal under `seq`.
+
+    `is_replayed` if it was read back after a start, `is_prompt` if it came without being read back at all.
+    """
 
     seq: int
     notice: Notice
     is_replayed: bool = False
+    is_prompt: bool = False
 
 
 class Outlet(Protocol):

@@ -84,7 +84,7 @@ async def test_what_the_wire_has_room_for_is_passed_on_at_once(tmp_path: Path) -
         await asyncio.sleep(0)
         for number in range(1, 4):
             await it.inlet.put(tx(number))
-        assert it.wire.get_nowait_all(9) == [Journaled(number, tx(number)) for number in range(1, 4)]
+        assert it.wire.get_nowait_all(9) == [Journaled(number, tx(number), is_prompt=True) for number in range(1, 4)]
         assert it.inlet.waiting == 0
 
 
@@ -94,7 +94,9 @@ async def test_a_source_never_waits_for_the_wire(tmp_path: Path) -> None:
         for number in range(1, 501):
             await asyncio.wait_for(it.inlet.put(tx(number)), PATIENCE_S)
         assert it.inlet.waiting > 400
-        assert await it.take(500) == [Journaled(number, tx(number)) for number in range(1, 501)]
+        told = await it.take(500)
+        assert [(item.seq, item.notice) for item in told] == [(number, tx(number)) for number in range(1, 501)]
+        assert 0 < sum(item.is_prompt for item in told) < 100, "what went by disk is not prompt"
         await it.inlet.put(tx(501))
         assert (await it.get()).seq == 501
         assert it.inlet.waiting == 0

@@ -44,3 +44,15 @@ def test_one_feed_is_compared_with_nobody_and_fetches_do_not_race() -> None:
     leads = Leads(["a", "b"])
     leads.told("history", "s", 1, 10.0, BOTH)
     assert sum(feed.first for feed in leads.feeds.values()) == 0
+
+
+def test_what_went_by_disk_is_told_and_not_timed() -> None:
+    """When it was told nobody knows: no feed is first or behind by it, and none has missed it that did tell it."""
+    leads = Leads(["a", "b"])
+    leads.told("a", "read back first", 1, None, BOTH)
+    leads.told("b", "read back first", 1, 10.0, BOTH)
+    leads.told("a", "read back later", 1, 10.0, BOTH)
+    leads.told("b", "read back later", 1, None, BOTH)
+    leads.told("a", "read back alone", 1, None, BOTH)
+    leads.told("b", "much later", 2, 99.0, {"b"})
+    assert [(feed.first, feed.later, feed.missed) for feed in leads.feeds.values()] == [(1, 0, 0), (1, 0, 0)]
