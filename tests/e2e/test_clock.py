@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import os
 import sys
 import time
 from pathlib import Path
@@ -94,7 +95,7 @@ async def test_jumps(server: postgres.Server, tmp_path: Path) -> None:
         over = asyncio.Event()
         idling = asyncio.create_task(node.idle_until(over.is_set))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("PYTHONPATH", str(tmp_path / "site"))
+            patch.setenv("PYTHONPATH", str(tmp_path / "site"), prepend=os.pathsep)
             following = daemon.ingest(PROGRAM, tmp_path, settings)
             await following.__aenter__()
         try:
