@@ -166,7 +166,14 @@ async def test_what_waits_for_its_time_holds_progress_and_journal_back() -> None
     assert stage.take(Journaled(4, seen(SLOT + 5))) == [Progress(feed=FEED, slot=SLOT - 1)]
     assert stage.done() == Done(journal_id="j", seq=1)
     gave_up = FetchGaveUp(copies[0].signature, SLOT, "no time", "fetch")
-    hole = Hole(first_slot=SLOT, last_slot=SLOT, reason="no time", signature=copies[0].signature, feed=FEED)
+    hole = Hole(
+        first_slot=SLOT,
+        last_slot=SLOT,
+        reason="not_fetched",
+        signature=copies[0].signature,
+        feed=FEED,
+        last_error="no time",
+    )
     assert stage.take(gave_up) == [hole]
     told = facts_of(stage.take(SlotTime(SLOT, TIME_S, "fetch")))
     assert {fact.signature for fact in told} == {copies[1].signature}
