@@ -25,6 +25,7 @@ from monitor.pipeline.pending import key_of
 from monitor.pipeline.times import SlotTimes
 from monitor.pipeline.told import Told
 from monitor.sources.notices import (
+    FETCH,
     HISTORY,
     AccountSeen,
     BlockSeen,
@@ -356,10 +357,11 @@ def _as_heard(whole: TxNotice, waiting: list[Waiting]) -> list[TxNotice]:
     Return a fetched copy as each of the notifications that waited for it: their program, and their place.
 
     Its place in the block may be known, but those of its neighbours are not: one order must hold for all of a slot.
-    History brings all of a block, so that places hold there.
+    History brings all of a block, and so does a feed that knows places, so that these hold there.
     """
     heard = [entry.notice for entry in waiting]
-    if whole.feed == HISTORY or any(notice.arrival is None for notice in heard):
+    brings_all = whole.feed == HISTORY or (whole.feed != FETCH and whole.index is not None)
+    if brings_all or any(notice.arrival is None for notice in heard):
         return [whole]
     return [
         msgspec.structs.replace(whole, index=None, arrival=notice.arrival, program=notice.program) for notice in heard

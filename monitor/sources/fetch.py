@@ -11,8 +11,8 @@ from decoders.core.transaction import TransactionError
 from decoders.core.types import TxNotice
 from monitor.errors import RequestFailed, SourceRefused
 from monitor.sources import rpc
-from monitor.sources.jobs import FETCH, FetchBlock, FetchTime, read_result, request_of
-from monitor.sources.notices import AccountSeen, SlotTime
+from monitor.sources.jobs import FetchBlock, FetchTime, read_result, request_of
+from monitor.sources.notices import FETCH, AccountSeen, SlotTime
 from monitor.sources.pending import Pending, Rules
 
 if TYPE_CHECKING:

@@ -17,15 +17,12 @@ from decoders.core.transaction import (
     sane_time,
 )
 from monitor.sources import rpc
-from monitor.sources.notices import AccountSeen, SlotTime
+from monitor.sources.notices import FETCH, AccountSeen, SlotTime
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from monitor.sources.notices import Notice
-
-
-FETCH = "fetch"
 
 
 class FetchTransaction(msgspec.Struct, frozen=True, tag="transaction"):

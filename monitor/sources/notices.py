@@ -10,6 +10,8 @@ from decoders.core.types import TxNotice
 
 HISTORY = "history"
 """The feed of what is fetched afterwards, to fill holes."""
+FETCH = "fetch"
+"""The feed of what is fetched since a feed could not tell all of it."""
 
 
 class SlotSeen(msgspec.Struct, frozen=True, tag=True):

@@ -7,8 +7,8 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from monitor.sources.jobs import FETCH, FetchAccounts, FetchBlock, FetchTime, FetchTransaction
-from monitor.sources.notices import FetchGaveUp
+from monitor.sources.jobs import FetchAccounts, FetchBlock, FetchTime, FetchTransaction
+from monitor.sources.notices import FETCH, FetchGaveUp
 from monitor.sources.rpc import MAX_ACCOUNTS_PER_CALL
 
 if TYPE_CHECKING:

@@ -218,6 +218,17 @@ async def test_history_knows_the_places_of_all_neighbours() -> None:
     assert len(stage.pending) == 0
 
 
+@needs_data
+async def test_a_feed_of_blocks_knows_the_places_of_all_neighbours() -> None:
+    """A copy that another feed told with its place keeps it: that feed tells the places of its neighbours as well."""
+    whole = mainnet_copy("launchlab_initialize_token2022_buy.json")
+    stage = decoding(Wishes())
+    take(stage, as_told(whole, arrival=7))
+    told = facts_of(take(stage, msgspec.structs.replace(whole, feed="blocks", index=31)))
+    assert {(fact.index, fact.arrival) for fact in told} == {(31, None)}
+    assert len(stage.pending) == 0
+
+
 async def test_a_truncated_log_is_told_as_far_as_it_goes() -> None:
     """What was said before the cut is told, the rest when the whole copy comes."""
     lines = logged(curve_buy(), curve_buy(key(9))).logs or []
