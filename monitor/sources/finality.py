@@ -17,7 +17,6 @@ from monitor.sources.backoff import Backoff
 from monitor.sources.blocks import header_of
 from monitor.sources.chain import Link
 from monitor.sources.notices import FinalBegins, FinalSeen, SlotDoubted
-from monitor.sources.slots import FINALITY_SLOTS
 from monitor.sources.tally import FinalityTally
 from monitor.sources.verdicts import Heard, Status, Verdict, by_block, by_slot, by_statuses
 from monitor.tasks import retry
@@ -142,9 +141,10 @@ class Finality:
         """
         Return a slot up to which the past is to be read from the finalized chain; -1: not known.
 
-        Up to where rows are compared at least: read at any other commitment, what lies there would come too late.
+        Up to the root, and up to where rows are compared: read at any other commitment, what lies there would come too
+        late. Where the rest of the cluster has yet to root a slot, the node says that it is not there yet.
         """
-        return max(self._announced, self._root - FINALITY_SLOTS)
+        return max(self._announced, self._root)
 
     def root(self, slot: int) -> None:
         """Take note that a slot is final."""
