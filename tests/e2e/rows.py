@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
+from monitor.sources.history import SETTLED_REASONS
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
@@ -51,9 +53,15 @@ async def open_holes(connection: asyncpg.Connection[Any]) -> int:
 
 
 async def holes(connection: asyncpg.Connection[Any]) -> Sequence[Hole]:
-    """Return every hole there ever was; one of a single transaction has no slots."""
+    """
+    Return every hole there ever was but those of what was only in doubt; one of a single transaction has no slots.
+
+    What was told before it was final is read once more at a start, and what comes late is: neither is a gap.
+    """
     found = await connection.fetch(
-        "SELECT reason, coalesce(last_slot - first_slot + 1, 0) AS slots, filled_by FROM holes ORDER BY id"
+        "SELECT reason, coalesce(last_slot - first_slot + 1, 0) AS slots, filled_by FROM holes"
+        " WHERE reason <> ALL($1) ORDER BY id",
+        sorted(SETTLED_REASONS),
     )
     return [Hole(row["reason"], row["slots"], row["filled_by"]) for row in found]
 
