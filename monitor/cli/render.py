@@ -196,8 +196,8 @@ def small(value: Decimal, *, is_ascii: bool = False) -> str:
         return f"{value:.{3 - exponent}f}"
     if is_ascii:
         return f"{value:.3e}"
-    digits = f"{value:.3e}".partition("e")[0].replace(".", "")
-    zeros = -exponent - 1
+    digits, _, rounded = f"{value:.3e}".partition("e")  # 9.9995e-13 rounds to another power of ten
+    digits, zeros = digits.replace(".", ""), -int(rounded) - 1
     return "0.0" + "".join(_SUBSCRIPTS[int(digit)] for digit in str(zeros)) + digits
 
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -125,6 +125,8 @@ def test_narrow_terminals_lose_columns_and_wide_ones_do_not_gain_any() -> None:
 
 
 @given(st.decimals(min_value=Decimal("1e-30"), max_value=Decimal(9999), allow_nan=False, allow_infinity=False))
+@example(Decimal("9.9995e-13"))
+@example(Decimal("0.00099996"))
 def test_small_prices_say_what_the_number_says(value: Decimal) -> None:
     """Four digits of it; the subscript counts the zeros after the point."""
     text = small(value)
