@@ -39,6 +39,7 @@ async def told_by(
     return asyncio.create_task(source.run(out))
 
 
+@pytest.mark.slow
 async def test_every_kind_tells_the_same_market() -> None:
     """
     Side by side, each under its name, feeds of every kind tell the same transactions at the same slots.

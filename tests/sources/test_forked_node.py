@@ -111,6 +111,7 @@ async def told_by(node: Simulator, way: str) -> list[Any]:
         return [found["value"] for found in await subscriber.results("blockNotification")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["skipped", "replaced"])
 @pytest.mark.parametrize("hears", [True, False])
 async def test_rows_become_those_of_the_chain(way: str, hears: bool) -> None:

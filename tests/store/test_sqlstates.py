@@ -143,6 +143,7 @@ def test_what_uvloop_calls_a_connection_that_is_gone() -> None:
     assert translate(RuntimeError("await wasn't used with future")) is None
 
 
+@pytest.mark.slow
 async def test_a_lost_machine_gives_the_lock_back() -> None:
     """Over TCP the server looks after the writer's connection often enough for a standby to take over in a minute."""
     with servers.start() as server:
