@@ -67,5 +67,5 @@ async def holes(connection: asyncpg.Connection[Any]) -> Sequence[Hole]:
 
 
 async def trades(connection: asyncpg.Connection[Any]) -> int:
-    """Return how many trades are stored."""
-    return int(await connection.fetchval("SELECT count(*) FROM transactions"))
+    """Return how many trades stand: what vanished with a fork is stored, and does not count."""
+    return int(await connection.fetchval("SELECT count(*) FROM transactions WHERE voided_at IS NULL"))
