@@ -173,6 +173,8 @@ class Run:
         outcome.struck = {str(kind): count for kind, count in (node.faults.struck + self._breakers.struck).items()}
         await node.calm()
         await self._breakers.over()
+        # What vanished with a fork lands again some slots later: that belongs to what has to be there.
+        await node.idle_until(lambda: not node.chain.is_unsettled)
         last_slot = node.chain.slot
         self.kill_in(what.last_kill_s)
         await asyncio.sleep(what.last_kill_s)
