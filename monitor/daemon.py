@@ -218,10 +218,13 @@ async def assemble(
         journal_id=None if journal is None else journal.id,
     )
     told_by_blocks = feed_kinds(config) <= _BLOCK_FEEDS
-    finality = None if commitment == "finalized" else Finality(nodes.rpc, store, blocks_tell_rows=told_by_blocks)
+    inlet = Inlet(pipeline.wire, journal, up)
+    finality = None
+    if commitment != "finalized":
+        finality = Finality(nodes.archive, store, blocks_tell_rows=told_by_blocks, is_behind=lambda: inlet.waiting > 0)
     daemon = Daemon(
         config, store, nodes, journal, up, pipeline,
-        inlet=Inlet(pipeline.wire, journal, up),
+        inlet=inlet,
         fetcher=fetcher,
         history=History(
             nodes.archive,

@@ -22,7 +22,7 @@ from monitor.sources.verdicts import Heard, Status, Verdict, by_block, by_slot, 
 from monitor.tasks import retry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from monitor.sources.clients import Rpc
     from monitor.sources.notices import BlockSeen, Outlet
@@ -104,7 +104,13 @@ class Finality:
     """
 
     def __init__(
-        self, client: Rpc, rows: Rows, *, rules: FinalityRules | None = None, blocks_tell_rows: bool = True
+        self,
+        client: Rpc,
+        rows: Rows,
+        *,
+        rules: FinalityRules | None = None,
+        blocks_tell_rows: bool = True,
+        is_behind: Callable[[], bool] = lambda: False,
     ) -> None:
         """
         Take what is compared.
@@ -112,7 +118,10 @@ class Finality:
         Args:
             blocks_tell_rows: Whether nobody tells rows without their block. Then what stands in a slot is of the blocks
                 that were `heard` there, and a block that is final confirms it without asking more.
+            is_behind: Whether what feeds told is still being caught up with. Then nothing is compared: the blocks that
+                tie what is stored to the chain are to come yet, and a node may have forgotten those that are here.
         """
+        self._is_behind = is_behind
         self.name = FINALITY
         self.tally = FinalityTally()
         self._client = client
@@ -170,7 +179,8 @@ class Finality:
             self._wake.clear()
             try:
                 await self._look_for_root()
-                await self._compare(min(self._committed, self._root), out)
+                if not self._is_behind():
+                    await self._compare(min(self._committed, self._root), out)
             except (RequestFailed, SourceRefused) as error:
                 asked_s = error.retry_after_s if isinstance(error, RequestFailed) else None
                 wait_s = backoff.failed(asked_s)

@@ -152,6 +152,25 @@ async def test_what_is_under_way_is_stored_before_rows_are_read() -> None:
     assert told == [SlotDoubted(101, "not_final"), FinalSeen(101)]
 
 
+async def test_nothing_is_compared_while_feeds_are_caught_up_with() -> None:
+    """The blocks that tie rows to the chain are to come yet, and the node may have forgotten those that are here."""
+    behind = True
+    rows = Rows({(100, "s100")}, final_through=99)
+    out: Channel[Notice] = Channel(10, "out")
+    async with http_node() as node, RpcClient(Endpoint(node.url), ClientLimits(rate_per_s=10_000)) as client:
+        finality = Finality(client, rows, rules=RULES, is_behind=lambda: behind)
+        Final(node, {100: ["s100"], 101: []}, 101)
+        task = asyncio.create_task(finality.run(Storing(finality, out)))
+        finality.committed(101)
+        await node.arrived(2)  # it looks for the root, again and again
+        assert len(out) == 0
+        behind = False
+        async with asyncio.timeout(5):
+            assert await out.get() == FinalSeen(100)
+        task.cancel()
+        await asyncio.wait({task})
+
+
 async def test_rows_are_compared_up_to_progress_and_root() -> None:
     """Neither what is not committed nor what is not final; what was compared before is not again."""
     rows = Rows({(slot, f"s{slot}") for slot in range(90, 120)}, final_through=99)
