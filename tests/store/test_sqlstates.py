@@ -73,7 +73,8 @@ async def test_timeouts_of_the_server(store: Store, other: asyncpg.Connection[An
 async def test_a_deadlock(store: Store, other: asyncpg.Connection[Any]) -> None:
     """We have what somebody waits for, who has what we wait for: the server ends us, and he goes on."""
     await store.write(Batch([], progress=[Progress(feed="logs", slot=1)]))
-    await (await writing(store)).execute("SET deadlock_timeout = '1ms'")
+    # The server looks once, so long after our wait began: by then the other one waits as well.
+    await (await writing(store)).execute("SET deadlock_timeout = '2s'")
     await other.execute("SET deadlock_timeout = '1h'")
     batch = Batch([trade()], progress=[Progress(feed="logs", slot=2)])
     async with asyncio.timeout(PATIENCE_S), other.transaction():
