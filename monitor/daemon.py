@@ -204,7 +204,7 @@ async def assemble(
         nodes.rpc,
         registry.followed,
         commitment=commitment,
-        rules=Rules(give_up_after_s=config.fetch.give_up_after_s),
+        rules=Rules(give_up_after_s=config.fetch.give_up_after_s, block_at=config.fetch.block_at),
     )
     pipeline = build(
         registry,

@@ -99,7 +99,10 @@ async def serve_holes(config: Config, registry: Registry, holes: Only, work: Wor
         MonitorError: As `app.run`.
     """
     async with nodes_of(config, registry.followed) as nodes:
-        rules, commitment = Rules(give_up_after_s=config.fetch.give_up_after_s), config.node.commitment
+        rules, commitment = (
+            Rules(give_up_after_s=config.fetch.give_up_after_s, block_at=config.fetch.block_at),
+            config.node.commitment,
+        )
         fetcher = Fetcher(nodes.rpc, registry.followed, commitment=commitment, rules=rules)
         final_slot = await newest_slot(nodes.rpc)
         history = History(nodes.archive, registry.followed, holes, commitment=commitment, final_slot=lambda: final_slot)

@@ -39,11 +39,13 @@ class Call:
         """Yield the calls made directly by this one."""
         return (part for part in self.parts if isinstance(part, Call))
 
-    def walk(self, depth: int = 1) -> Iterator[tuple[Call, int]]:
-        """Yield this call and all below it with their depths, in the order of execution."""
-        yield self, depth
-        for call in self.inner():
-            yield from call.walk(depth + 1)
+    def walk(self, depth: int = 1) -> list[tuple[Call, int]]:
+        """Return this call and all below it with their depths, in the order of execution."""
+        found = [(self, depth)]
+        for part in self.parts:
+            if isinstance(part, Call):
+                found += part.walk(depth + 1)
+        return found
 
 
 class _Frames:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import sha256, sha512
 
 from solders.pubkey import Pubkey
@@ -14,6 +15,7 @@ def key(text: str) -> bytes:
     return bytes(Pubkey.from_string(text))
 
 
+@lru_cache(maxsize=1 << 17)
 def text(address: bytes) -> str:
     """Return an address as base58."""
     return str(Pubkey(address))

@@ -50,6 +50,7 @@ class Renderer:
 
     def _meta(self, tx: Transaction, message: Message, encoding: Encoding) -> dict[str, Any]:
         native = self.bank.lamports
+        units = sum(one.units for call in tx.calls for one, _ in call.walk())
         changes = [(at, key, tx.changes.get(key)) for at, key in enumerate(message.keys)]
         meta = {
             "err": tx.error,
@@ -73,8 +74,8 @@ class Renderer:
             "preTokenBalances": self._token_balances((at, c, c.before) for at, _, c in changes if c),
             "postTokenBalances": self._token_balances((at, c, c.after) for at, _, c in changes if c),
             "rewards": [],
-            "computeUnitsConsumed": sum(one.units for call in tx.calls for one, _ in call.walk()),
-            "costUnits": 1_500 + sum(one.units for call in tx.calls for one, _ in call.walk()),
+            "computeUnitsConsumed": units,
+            "costUnits": 1_500 + units,
         }
         if encoding != "jsonParsed":
             meta["loadedAddresses"] = {

@@ -91,6 +91,11 @@ class Fetch(msgspec.Struct, frozen=True, kw_only=True):
     give_up_after_s: Annotated[
         Seconds, _doc("How long a transaction is looked for before it is recorded as a hole")
     ] = 60.0
+    block_at: Annotated[
+        int,
+        Meta(ge=2, le=10_000),
+        _doc("How many transactions wanted of one slot have its whole block asked for instead"),
+    ] = 4
 
 
 class History(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import uvloop
+
 from simulator.chain import Rules
 from simulator.faults.schedule import Schedule
 from simulator.ledger import Trade
@@ -233,4 +235,5 @@ async def _child(plan: Plan) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_child(Plan(**json.loads(sys.argv[1]))))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_child(Plan(**json.loads(sys.argv[1]))))
