@@ -33,11 +33,16 @@ _slot_decoder = msgspec.json.Decoder(Slot)
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A block that was fetched. `lacks` tells what of it cannot be read; None: nothing."""
+    """
+    A block that was fetched.
+
+    `lacks` tells what of it cannot be read; None: nothing. `size_bytes` is that of the node's answer.
+    """
 
     link: Link
     notices: tuple[TxNotice, ...]
     lacks: str | None
+    size_bytes: int
 
 
 class _Header(msgspec.Struct, frozen=True, rename="camel"):
@@ -191,7 +196,8 @@ def block_of(result: msgspec.Raw | bytes, slot: int, programs: frozenset[str]) -
     if len(whole) < len(parsed.notices):
         lacks.append(f"the node has not kept inner instructions of {len(parsed.notices) - len(whole)} transactions")
     link = Link(answer.parent_slot, answer.blockhash, answer.previous_blockhash)
-    return Block(link, whole, f"{len(lacks)} of its parts cannot be read: {lacks[0]}" if lacks else None)
+    lack = f"{len(lacks)} of its parts cannot be read: {lacks[0]}" if lacks else None
+    return Block(link, whole, lack, memoryview(result).nbytes)
 
 
 def header_of(result: msgspec.Raw | bytes) -> Link:

@@ -25,6 +25,7 @@ class Filling:
     def __init__(self, rules: HistoryRules, tally: HistoryTally) -> None:
         self._rules = rules
         self._tally = tally
+        self._block_bytes = rules.unknown_bytes
 
     async def fill(self, hole_id: int, work: Work, prover: Prover, out: Outlet, *, is_settled: bool) -> Lack | None:
         """
@@ -44,7 +45,8 @@ class Filling:
         async with asyncio.TaskGroup() as tasks:
             while True:
                 while left and ending is None and len(under_way) < self._rules.pieces_at_once:
-                    piece = work.take(self._rules) if len(wrong) < self._rules.most_wrong else None
+                    slots = self._rules.slots_of(self._block_bytes)
+                    piece = work.take(self._rules, slots) if len(wrong) < self._rules.most_wrong else None
                     if piece is None:
                         break
                     under_way.append((piece, tasks.create_task(_prove(prover, piece))))
@@ -53,6 +55,7 @@ class Filling:
                     break
                 piece, task = under_way.popleft()
                 found = await task
+                self._block_bytes = piece.largest_bytes or self._block_bytes
                 await self._put_all(piece, out)
                 match found:
                     case None:

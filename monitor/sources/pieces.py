@@ -17,10 +17,12 @@ class HistoryRules:
     """
     How to go about holes.
 
-    A hole is filled in pieces of `piece_slots`, each proven by itself; the blocks of up to `pieces_at_once` of them
-    wait in memory, since they leave in the order of slots. `look_ahead_slots` are searched behind a piece for the block
-    that proves its end. A try ends after `pieces_a_turn`, for other holes to have theirs, and when `most_wrong` pieces
-    stay open; `most_pieces` are remembered of which some blocks are missing.
+    A hole is filled in pieces of up to `piece_slots`, each proven by itself; the blocks of up to `pieces_at_once` of
+    them wait in memory, since they leave in the order of slots. So a piece is smaller where its blocks would be more
+    than `piece_bytes` (of the node's answers), going by the last blocks, or by `unknown_bytes` before any was had.
+    `look_ahead_slots` are searched behind a piece for the block that proves its end. A try ends after `pieces_a_turn`,
+    for other holes to have theirs, and when `most_wrong` pieces stay open; `most_pieces` are remembered of which some
+    blocks are missing.
 
     So many failures in a row as `most_failures` end a try, since the node is away and not just a block, and delay the
     next one by up to `longest_pause_s`. A hole is tried again after waits that double, up to `longest_soon_s` if what
@@ -29,6 +31,8 @@ class HistoryRules:
     """
 
     piece_slots: int = 32
+    piece_bytes: int = 8 << 20
+    unknown_bytes: int = 1 << 20
     pieces_at_once: int = 2
     look_ahead_slots: int = 256
     pieces_a_turn: int = 64
@@ -41,6 +45,10 @@ class HistoryRules:
     longest_pause_s: float = 30.0
     told_rest_s: float = 600.0
     look_every_s: float = 5.0
+
+    def slots_of(self, block_bytes: int) -> int:
+        """Return how many slots a piece has where blocks are of this size (at least one)."""
+        return max(1, min(self.piece_slots, self.piece_bytes // max(block_bytes, 1)))
 
     def retry_s(self, tries: int, *, is_soon: bool = False) -> float:
         """Return how long to wait after the given number of failed tries (1 and up)."""
@@ -69,7 +77,7 @@ class Piece:
     Slots that are proven together.
 
     `links` are the blocks that were had, and those after the end that prove it; `signatures` what the former hold.
-    `blocks` are those among them that have not been put out yet.
+    `blocks` are those among them that have not been put out yet. `largest_bytes` is the size of the largest one had.
     """
 
     first_slot: int
@@ -77,10 +85,12 @@ class Piece:
     links: dict[int, Link] = field(default_factory=dict)
     signatures: dict[int, tuple[str, ...]] = field(default_factory=dict)
     blocks: dict[int, Block] = field(default_factory=dict)
+    largest_bytes: int = 0
 
     def take(self, slot: int, block: Block) -> None:
         """Keep a block. One of which something cannot be read is put out, and proves nothing."""
         self.blocks[slot] = block
+        self.largest_bytes = max(self.largest_bytes, block.size_bytes)
         if block.lacks is None:
             self.links[slot] = block.link
             self.signatures[slot] = tuple(notice.signature for notice in block.notices if not notice.failed)
@@ -134,8 +144,13 @@ class Work:
         """Whether nothing is missing any more."""
         return not self._open
 
-    def take(self, rules: HistoryRules) -> Piece | None:
-        """Return the next piece; None: there is none, or too many are remembered already."""
+    def take(self, rules: HistoryRules, slots: int | None = None) -> Piece | None:
+        """
+        Return the next piece; None: there is none, or too many are remembered already.
+
+        Args:
+            slots: How many slots a new piece has at most; None: as many as the rules allow.
+        """
         at = next((at for at, piece in enumerate(self._open) if piece.last_slot >= self._next_slot), None)
         if at is None:
             return None
@@ -144,7 +159,7 @@ class Work:
             if sum(1 for one in self._open if one.links) >= rules.most_pieces:
                 self._next_slot = self._last_slot + 1  # those come first
                 return None
-            piece = self._cut(at, max(piece.first_slot, self._next_slot), rules.piece_slots)
+            piece = self._cut(at, max(piece.first_slot, self._next_slot), slots or rules.piece_slots)
         self._next_slot = piece.last_slot + 1
         return piece
 

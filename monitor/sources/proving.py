@@ -38,6 +38,7 @@ class Prover:
     def __init__(self, blocks: Blocks, *, look_ahead_slots: int) -> None:
         self._blocks = blocks
         self._look_ahead_slots = look_ahead_slots
+        self._listed: tuple[range, list[int]] = (range(0), [])
 
     async def prove(self, piece: Piece) -> Lack | None:
         """
@@ -47,14 +48,27 @@ class Prover:
             SourceLost, SourceRefused: If the node is away. What was had by then is in the piece.
         """
         try:
-            last_slot = piece.last_slot + self._look_ahead_slots
-            listed = await self._blocks.listed(piece.first_slot, last_slot)
+            listed = await self._list(piece)
         except (RequestFailed, TransactionError) as error:
             return await self._lack(piece.last_slot, error)
         missing = [slot for slot in listed if slot <= piece.last_slot and slot not in piece.links]
         lacks = await self._get(missing, piece)
         behind = next((slot for slot in listed if slot > piece.last_slot), None)
         return await self._examine(piece, behind, lacks)
+
+    async def _list(self, piece: Piece) -> list[int]:
+        """
+        Return slots with a block from the beginning of a piece to one behind its end, by one list for many pieces.
+
+        A list may be out of date: what it lacks, parents name.
+        """
+        covered, listed = self._listed
+        if piece.first_slot not in covered or listed[-1] <= piece.last_slot:
+            covered = range(piece.first_slot, piece.last_slot + self._look_ahead_slots + 1)
+            listed = await self._blocks.listed(covered[0], covered[-1])
+            if listed:
+                self._listed = (covered, listed)
+        return [slot for slot in listed if slot >= piece.first_slot]
 
     async def _examine(self, piece: Piece, behind: int | None, lacks: dict[int, Lack]) -> Lack | None:
         """Get what the proof still wants; `behind` is a block after the piece, `lacks` are those that cannot be had."""

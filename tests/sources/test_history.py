@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from monitor.sources.notices import Notice
     from tests.sources.http_node import HttpNode
 
-RULES = HistoryRules(first_retry_s=0.01, longest_retry_s=0.02, longest_pause_s=0.02)
+RULES = HistoryRules(unknown_bytes=1, first_retry_s=0.01, longest_retry_s=0.02, longest_pause_s=0.02)
 SKIPPED, PRUNED, INTERNAL = -32007, -32009, -32603
 
 
@@ -250,7 +251,7 @@ async def test_a_node_that_is_away_is_not_asked_for_every_block() -> None:
 
 async def test_large_holes_are_filled_in_pieces() -> None:
     """One that cannot be proven leaves the hole open, and the others are not fetched again."""
-    rules = HistoryRules(piece_slots=10, look_ahead_slots=3, first_retry_s=0.01, longest_retry_s=0.02)
+    rules = HistoryRules(piece_slots=10, unknown_bytes=1, look_ahead_slots=3, first_retry_s=0.01, longest_retry_s=0.02)
     async with filling(Hole(1, 100, 134), slots=list(range(99, 140)), rules=rules) as subject:
         subject.chain.errors = {115: PRUNED}
         notices = [await subject.out.get() for _ in range(35)]
@@ -342,6 +343,24 @@ async def test_a_hole_is_filled_part_by_part() -> None:
     async with filling(Hole(1, 100, 134, filled_through=119), slots=list(range(99, 140)), rules=rules) as subject:
         assert await subject.told() == [*range(120, 135), "filled 1"]
         assert min(slot for slot, _ in subject.node.asked("getBlock")) == 120
+
+
+async def test_large_blocks_make_small_pieces() -> None:
+    """So that few of them wait in memory, whose size is not known before the first; one list serves many pieces."""
+    size = len(said.result({**said.block_answer(100, [said.entry(100)]), "previousBlockhash": "hash99"}))
+    rules = dataclasses.replace(RULES, piece_slots=10, unknown_bytes=size, piece_bytes=3 * size, look_ahead_slots=40)
+    async with filling(Hole(1, 100, 129), slots=list(range(99, 140)), rules=rules) as subject:
+        notices = [await subject.out.get() for _ in range(30 + 10)]
+        parts = [notice.through for notice in notices if isinstance(notice, HolePart)]
+        assert parts[0] == 102
+        assert all(later - earlier <= 4 for earlier, later in itertools.pairwise(parts))
+        assert len(subject.node.asked("getBlocks")) <= 2  # two pieces begin together
+
+
+def test_how_many_slots_a_piece_has() -> None:
+    """By the size of blocks, one at least."""
+    rules = HistoryRules(piece_slots=32, piece_bytes=1_000)
+    assert [rules.slots_of(size) for size in (0, 1, 100, 999, 5_000)] == [32, 32, 10, 1, 1]
 
 
 async def test_pieces_are_under_way_together_and_few_wait() -> None:
