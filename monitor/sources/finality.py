@@ -212,6 +212,8 @@ class Finality:
         self._announced = through_slot
         await out.put(FinalBegins(through_slot))
         await self._until_stored(through_slot)
+        if self._is_behind():
+            return  # the database was away meanwhile, perhaps for longer than a node keeps what is compared with
         chain = await self._chain()
         replaced = await self._replaced(through_slot, chain)
         while self._through < through_slot:

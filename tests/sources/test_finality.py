@@ -171,6 +171,30 @@ async def test_nothing_is_compared_while_feeds_are_caught_up_with() -> None:
         await asyncio.wait({task})
 
 
+async def test_a_comparison_that_a_database_held_up_begins_anew() -> None:
+    """Once what came meanwhile is caught up with: until then a node may have forgotten its blocks. None is in doubt."""
+    behind = False
+    rows = Rows({(100, "s100")}, final_through=99)
+    out: Channel[Notice] = Channel(10, "out")
+    async with http_node() as node, RpcClient(Endpoint(node.url), ClientLimits(rate_per_s=10_000)) as client:
+        finality = Finality(client, rows, rules=RULES, is_behind=lambda: behind)
+        chain = Final(node, {101: []}, 101)  # it has forgotten slot 100
+        task = asyncio.create_task(finality.run(out))
+        finality.committed(101)
+        async with asyncio.timeout(5):
+            assert await out.get() == FinalBegins(101)
+            behind = True
+            finality.stored(101)
+            await node.arrived(2)  # it looks for the root, again and again
+            assert len(out) == 0
+            chain.blocks[100] = ["s100"]  # as told by what came meanwhile
+            behind = False
+            assert await out.get() == FinalBegins(101)
+            assert await out.get() == FinalSeen(100)
+        task.cancel()
+        await asyncio.wait({task})
+
+
 async def test_rows_are_compared_up_to_progress_and_root() -> None:
     """Neither what is not committed nor what is not final; what was compared before is not again."""
     rows = Rows({(slot, f"s{slot}") for slot in range(90, 120)}, final_through=99)
