@@ -21,7 +21,7 @@ from monitor.sources.finality import NOT_FINAL, Finality
 from monitor.sources.history import History
 from monitor.sources.pending import Rules
 from monitor.stages import build
-from monitor.start import beginning, durable_slot
+from monitor.start import COMPARED_BACK_SLOTS, beginning, durable_slot, needless_slot
 from monitor.store.batch import Batch, Final
 
 if TYPE_CHECKING:
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _BLOCK_FEEDS = frozenset({"blocks", "polled_blocks"})
-_COMPARED_BACK_SLOTS = 512
 
 
 @dataclass(slots=True)
@@ -107,8 +106,8 @@ class Daemon:
         if new_chain:
             needless = (await self.store.status()).newest_slot  # what is stored is of the chain that is gone
         elif through is None and durable is not None:
-            # A database of before rows were compared: what is old was final long ago, and many a node forgot it.
-            needless = max(durable - _COMPARED_BACK_SLOTS, 0)
+            back = max(durable - COMPARED_BACK_SLOTS, 0)
+            needless = needless_slot(durable, await self.store.first_slot(back + 1, durable))
         else:
             return through
         if needless is not None:

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from monitor.sources.clients import Rpc
 
 
+COMPARED_BACK_SLOTS = 512
+"""How far back rows are compared with the chain that were never."""
+
+
 class Told(Protocol):
     """How far a feed is complete in the database."""
 
@@ -49,6 +53,22 @@ class Beginning:
 def durable_slot(progress: Iterable[Told]) -> int | None:
     """Return the slot up to which the database holds everything, whichever feed told it; None: nothing yet."""
     return max((told.slot for told in progress if told.program == EVERY_PROGRAM), default=None)
+
+
+def needless_slot(durable: int, first_stored: int | None) -> int:
+    """
+    Return up to which slot nothing is to be compared with the chain, where a database does not tell.
+
+    Before the first slot with rows nothing was told. What is older than `COMPARED_BACK_SLOTS` (a database of before rows
+    were compared) was final long ago, and many a node has forgotten it.
+
+    Args:
+        durable: Up to where everything is there.
+        first_stored: The first of so many slots that has rows; None: none has.
+    """
+    if first_stored is None:
+        return max(durable - COMPARED_BACK_SLOTS, 0)
+    return first_stored - 1
 
 
 async def beginning(start: Start, durable: int | None, client: Rpc, commitment: rpc.Commitment) -> Beginning:

@@ -14,7 +14,7 @@ from monitor.errors import ConfigError, RequestFailed
 from monitor.pipeline.feeds import Feeds
 from monitor.sources.client import ClientLimits, RpcClient
 from monitor.sources.endpoint import Endpoint
-from monitor.start import Beginning, beginning, durable_slot, from_slot
+from monitor.start import Beginning, beginning, durable_slot, from_slot, needless_slot
 from monitor.store.batch import SKIPPED_BY_START
 from tests.sources.http_node import Reply, http_node
 
@@ -142,3 +142,12 @@ def test_no_slot_behind_progress_is_left_out_silently(durable: int | None, start
         assert set(range(durable + 1, slot + 1)) <= missing
     if isinstance(start, int):
         assert set(range(start, slot + 1)) <= missing
+
+
+@pytest.mark.parametrize(
+    ("durable", "first_stored", "needless"),
+    [(1_000, 700, 699), (1_000, 1_000, 999), (1_000, None, 488), (100, None, 0), (100, 3, 2)],
+)
+def test_nothing_before_the_first_row_is_compared(durable: int, first_stored: int | None, needless: int) -> None:
+    """A daemon that was killed before anything was final leaves no hole of slots that it never followed."""
+    assert needless_slot(durable, first_stored) == needless

@@ -190,6 +190,14 @@ async def oldest_slot(connection: asyncpg.Connection, after_slot: int) -> int | 
     return slot
 
 
+async def first_slot(connection: asyncpg.Connection, first: int, last: int) -> int | None:
+    """Return the first slot with trades of those from `first` to `last`, or None if there is none."""
+    slot: int | None = await connection.fetchval(
+        "SELECT min(slot) FROM transactions WHERE slot BETWEEN $1 AND $2", first, last
+    )
+    return slot
+
+
 async def status(connection: asyncpg.Connection) -> Status:
     """Return what the database holds."""
     newest = await connection.fetchrow(_NEWEST_TRADE)

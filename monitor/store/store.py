@@ -352,6 +352,11 @@ class Store:
         async with self._reader() as connection:
             return await read.oldest_slot(connection, after_slot)
 
+    async def first_slot(self, first: int, last: int) -> int | None:
+        """Return the first slot with trades of those from `first` to `last`, or None if there is none."""
+        async with self._reader() as connection:
+            return await read.first_slot(connection, first, last)
+
     async def status(self) -> read.Status:
         """Return what the database holds."""
         async with self._reader() as connection:

@@ -174,3 +174,11 @@ async def test_graduations(store: Store) -> None:
         Decimal(100),
         row.graduated_at,
     )
+
+
+async def test_the_first_slot_of_some_with_trades(store: Store) -> None:
+    """Both ends included."""
+    trades = [trade(slot=SLOT + at, signature=f"t{at}", block_time=BLOCK_TIME + at) for at in (0, 5, 9)]
+    await store.write(Batch(trades))
+    asked = [(SLOT - 9, SLOT + 20), (SLOT + 1, SLOT + 9), (SLOT + 9, SLOT + 9), (SLOT + 10, SLOT + 20)]
+    assert [await store.first_slot(*ends) for ends in asked] == [SLOT, SLOT + 5, SLOT + 9, None]
