@@ -59,8 +59,8 @@ def needless_slot(durable: int, first_stored: int | None) -> int:
     """
     Return up to which slot nothing is to be compared with the chain, where a database does not tell.
 
-    Before the first slot with rows nothing was told. What is older than `COMPARED_BACK_SLOTS` (a database of before rows
-    were compared) was final long ago, and many a node has forgotten it.
+    Before the first slot with rows nothing was told. What is older than `COMPARED_BACK_SLOTS` (a database of before
+    rows were compared) was final long ago, and many a node has forgotten it.
 
     Args:
         durable: Up to where everything is there.
