@@ -14,6 +14,8 @@ SHELL := /bin/bash
 .PHONY: run test check format bench fuzz chaos lock clean
 
 export PYTHON
+# Compiled tests are kept: to rewrite their assertions takes a third of `make check`.
+unexport PYTHONDONTWRITEBYTECODE
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
