@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 TRADE = "trade"
 UNKNOWN_DISCRIMINATOR = "unknown_discriminator"
-_FAULT_REASONS = frozenset({UNKNOWN_DISCRIMINATOR, "no_base64", "undecodable", "refused"})
+_FAULT_REASONS = frozenset({UNKNOWN_DISCRIMINATOR, "no_base64", "undecodable", "refused", "beyond_retention"})
 _FEED_COUNTS: tuple[tuple[m.Counter, Callable[[FeedCounts], int]], ...] = (
     (m.FEED_FRAMES, lambda tally: tally.frames),
     (m.FEED_BYTES, lambda tally: tally.frame_bytes),

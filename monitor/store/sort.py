@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from decoders.core.types import CurveComplete, Fact, Fault, Launch, Other, Trade
+from monitor.store.batch import BEYOND_RETENTION
 from monitor.store.fold import ColdFact, Outcome, touches
 from monitor.store.order import SLOT_LIMIT
 from monitor.store.rows import KNOWN_BITS, clean, identity, known, merged, refused_payload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from monitor.store.recent import Recent
     from monitor.store.rows import Identity, Times
@@ -77,7 +79,13 @@ class Known:
 
 
 def sort(
-    facts: Sequence[Fact], times: Times, lately: Known, refused: Mapping[int, str], *, look_closely: bool = False
+    facts: Sequence[Fact],
+    times: Times,
+    lately: Known,
+    refused: Mapping[int, str],
+    *,
+    look_closely: bool = False,
+    trades_from: datetime | None = None,
 ) -> Sorted:
     """
     Sort a batch.
@@ -88,10 +96,12 @@ def sort(
         lately: What the last batches held.
         refused: Why the database does not take the facts at these places.
         look_closely: Whether trades that were stored lately may say more all the same: some were read again.
+        trades_from: Trades from before that time are refused; None: none is for its age.
     """
+    first_time = 0 if trades_from is None else int(trades_from.timestamp())
     found = Sorted(facts, list(facts), [Outcome.DUPLICATE] * len(facts))
     for at, fact in enumerate(facts):
-        reason = (refused.get(at) if refused else None) or _why_not(fact, times)
+        reason = (refused.get(at) if refused else None) or _why_not(fact, times, first_time)
         if isinstance(fact, Fault):
             found.faults[at] = ("fault", fact)
         elif isinstance(fact, Other) and not touches(fact):
@@ -115,14 +125,16 @@ def refusal(fact: Fact, reason: str) -> Fault:
     )
 
 
-def _why_not(fact: Fact, times: Times) -> str | None:
-    """Return why a fact cannot be stored, or None if nothing is against it."""
+def _why_not(fact: Fact, times: Times, first_time: int) -> str | None:
+    """Return why a fact cannot be stored, or None if nothing is against it; trades are from `first_time` on."""
     if times.get(fact.block_time) is None:
         return "block time is not known" if fact.block_time is None else "no block has this time"
     if not 0 <= fact.slot < SLOT_LIMIT:
         return "no block has this slot"
     whole = True
     if isinstance(fact, Trade):
+        if fact.block_time is not None and fact.block_time < first_time:
+            return BEYOND_RETENTION
         whole = fact.mint is not None and fact.quote_mint is not None and fact.trader is not None
     elif isinstance(fact, Launch | CurveComplete):
         whole = fact.mint is not None and fact.quote_mint is not None

@@ -114,6 +114,13 @@ class Writer:
         self._markets: Recent[Market, Ids] = Recent(RECENT_MARKETS)
         self._batch_numbers: list[int] = []
         self._look_first = False
+        self.trades_from: datetime | None = None
+        """Trades from before that time are faults; None: there are none such."""
+
+    async def make_ahead(self, connection: asyncpg.Connection, newest: datetime) -> None:
+        """Make the partitions behind that time, where the server does not do that when they are needed."""
+        if self._partitions is not None:
+            await self._partitions.ensure(connection, [newest])
 
     async def prepare(self, connection: asyncpg.Connection, batch: Batch) -> Attempt:
         """
@@ -163,7 +170,14 @@ class Writer:
         self, connection: asyncpg.Connection, batch: Batch, refused: Mapping[int, str], *, look_first: bool
     ) -> Attempt:
         """Try the batch in a new transaction, left open on success."""
-        found = sort(batch.facts, self._times, self._lately, refused, look_closely=bool(batch.resolved))
+        found = sort(
+            batch.facts,
+            self._times,
+            self._lately,
+            refused,
+            look_closely=bool(batch.resolved),
+            trades_from=self.trades_from,
+        )
         if self._partitions is not None:
             await self._partitions.ensure(connection, self._distinct_times(trade for _, trade in found.trade_facts()))
         batch_no = await self._next_batch_no(connection)
