@@ -101,14 +101,15 @@ def sort(
     first_time = 0 if trades_from is None else int(trades_from.timestamp())
     found = Sorted(facts, list(facts), [Outcome.DUPLICATE] * len(facts))
     for at, fact in enumerate(facts):
-        reason = (refused.get(at) if refused else None) or _why_not(fact, times, first_time)
+        told = refused.get(at) if refused else None
+        reason = told or _why_not(fact, times, first_time)
         if isinstance(fact, Fault):
             found.faults[at] = ("fault", fact)
         elif isinstance(fact, Other) and not touches(fact):
             found.outcomes[at] = Outcome.OTHER
         elif reason is not None:
             found.outcomes[at] = Outcome.REFUSED
-            found.faults[at] = (type(fact).kind, refusal(fact, reason))
+            found.faults[at] = (type(fact).kind, refusal(fact, reason, is_too_large=bool(told)))
         elif isinstance(fact, Trade):
             _sort_trade(found, at, fact, lately, look_closely=look_closely)
         else:
@@ -116,12 +117,13 @@ def sort(
     return found
 
 
-def refusal(fact: Fact, reason: str) -> Fault:
-    """Return the fault to be stored in place of a fact that the database does not take."""
+def refusal(fact: Fact, reason: str, *, is_too_large: bool = False) -> Fault:
+    """Return the fault to be stored in place of a fact; with its token, if the database cannot hold its values."""
     return Fault(
         **{name: getattr(fact, name) for name in Fact.__struct_fields__ if name != "record"},
         reason=REFUSED + reason,
         payload=refused_payload(fact),
+        mint=getattr(fact, "mint", None) if is_too_large else None,
     )
 
 
@@ -173,5 +175,6 @@ def clean_fault(fault: Fault) -> Fault:
         fault,
         **{name: clean(getattr(fault, name)) for name in ("signature", "program", "venue", "event", "reason")},
         platform=None if fault.platform is None else clean(fault.platform),
+        mint=None if fault.mint is None else clean(fault.mint),
         slot=max(0, min(fault.slot, (1 << 64) - 1)),
     )
