@@ -13,6 +13,7 @@ from monitor.config import parse_age, parse_interval
 from monitor.errors import MonitorError
 from monitor.store import lifecycle
 from monitor.store.lifecycle import Rules
+from monitor.store.outlive import keep_told
 from monitor.store.partitions import DAY
 
 if TYPE_CHECKING:
@@ -155,6 +156,7 @@ class Upkeep:
                     "piece_kept", name=piece.name, end=piece.end.isoformat(), reason="its candles are not made yet"
                 )
                 return
+            await keep_told(connection, piece)
             if await lifecycle.drop(connection, self._edition, piece):
                 self._dropped(piece)
 

@@ -324,6 +324,12 @@ class Store:
         async with self._reader() as connection:
             return await asked.hole(connection, hole_id)
 
+    async def trades_from(self) -> int | None:
+        """Return the Unix second before which no trade is taken any more; None: all are."""
+        async with self._reader() as connection:
+            at = await lifecycle.trades_from(connection)
+            return None if at is None else int(at.timestamp())
+
     async def file_hole(
         self, first_slot: int, last_slot: int, reason: str, signature: str | None = None, feed: str = ""
     ) -> int:

@@ -14,7 +14,7 @@ import pytest
 
 from monitor.errors import StoreUnavailable
 from monitor.store import lifecycle
-from monitor.store.batch import Batch
+from monitor.store.batch import Batch, Settled
 from monitor.store.lifecycle import Rules
 from monitor.store.store import Store
 from monitor.store.trouble import translated
@@ -350,3 +350,29 @@ async def test_timescale_is_told_what_to_do(store: Store, sql: asyncpg.Connectio
         found = [row[0] for row in await sql.fetch(jobs)]
         assert found == ([after] if edition == "timescale" and after is not None else [])
     assert await sql.fetchval(lifecycle._CHUNK_INTERVAL) == DAY
+
+
+async def test_pools_know_what_dropped_trades_told(
+    store: Store, sql: asyncpg.Connection, upkeep: Upkeep, tending: asyncpg.Connection
+) -> None:
+    """A trade that vanishes with a fork leaves its pool as it was before, though what told that is gone by now."""
+    now = START + 60 * DAY
+    others = {"mint": "another", "pool": CURVE}
+    quiet = [
+        swap(signature="a", block_time=int(START.timestamp()), slot=5, supply=(1 << 64) - 1, mark_base=7, mark_quote=8),
+        swap(signature="b", block_time=int(START.timestamp()), slot=4, supply=9, real_quote=3, mark_base=1),
+        swap(signature="c", block_time=int((START + DAY).timestamp()), slot=6, real_base=None, mark_quote=None),
+    ]
+    pools, tokens = "SELECT * FROM pools ORDER BY id", "SELECT * FROM tokens ORDER BY id"
+    await store.write(Batch([*quiet, traded(now, "new", **others)]))
+    before = await sql.fetch(pools), await sql.fetch(tokens)
+    await go_on(upkeep, tending)
+    assert [row[0] for row in await sql.fetch("SELECT signature FROM transactions")] == ["new"]
+    for _ in range(2):
+        seconds = int(now.timestamp())
+        await store.write(
+            Batch([swap(signature="forked", block_time=seconds, slot=99, supply=4, mark_base=5, mark_quote=6)])
+        )
+        assert await sql.fetch(pools) != before[0]
+        await store.write(Batch(settled=[Settled(slot=99, signatures=())]))
+        assert (await sql.fetch(pools), await sql.fetch(tokens)) == before
