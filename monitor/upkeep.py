@@ -69,7 +69,15 @@ class Upkeep:
     nothing is dropped.
     """
 
-    def __init__(self, store: Store, rules: Rules, candles: Candles | None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        rules: Rules,
+        candles: Candles | None,
+        *,
+        refresh_every_s: float = _REFRESH_EVERY_S,
+        tend_every_s: float = _TEND_EVERY_S,
+    ) -> None:
         """
         Have done nothing yet.
 
@@ -77,6 +85,8 @@ class Upkeep:
             store: Its lock is held while this runs.
             rules: How long what stays.
             candles: Makes them; None: nobody does.
+            refresh_every_s: Pause between two looks for stale candles.
+            tend_every_s: Pause between two looks for what is to be made ahead or dropped.
         """
         self.name = "upkeep"
         self.tally = Tally()
@@ -84,13 +94,15 @@ class Upkeep:
         self._rules = rules
         self._candles = candles
         self._candles_from: datetime | None = None
+        self._refresh_every_s = refresh_every_s
+        self._tend_every_s = tend_every_s
 
     async def run(self) -> None:
         """Go on until cancelled. What fails is tried again; it ends nobody, for rows are written without it."""
         async with asyncio.TaskGroup() as group:
             # A partition is detached once the last of its readers is done: candles do not wait for that.
-            group.create_task(self._again(self.refresh, "candles", _REFRESH_EVERY_S), name="candles")
-            group.create_task(self._again(self.tend, "lifecycle", _TEND_EVERY_S, self._arrange), name="lifecycle")
+            group.create_task(self._again(self.refresh, "candles", self._refresh_every_s), name="candles")
+            group.create_task(self._again(self.tend, "lifecycle", self._tend_every_s, self._arrange), name="lifecycle")
 
     async def refresh(self, connection: asyncpg.Connection) -> None:
         """

@@ -51,9 +51,11 @@ SELECT time_interval FROM timescaledb_information.dimensions
  WHERE hypertable_schema = current_schema() AND hypertable_name = 'transactions'
 """
 _SET_CHUNK_INTERVAL = "SELECT set_chunk_time_interval('transactions', $1::interval)"
+# The job of an aggregate goes by its view's name, or in older versions by that of what it is stored in.
 _COMPRESS_AFTER = """
 SELECT (config ->> 'compress_after')::interval FROM timescaledb_information.jobs
- WHERE proc_name IN ('policy_compression', 'policy_columnstore') AND hypertable_schema = $1 AND hypertable_name = $2
+ WHERE proc_name IN ('policy_compression', 'policy_columnstore')
+   AND (hypertable_schema, hypertable_name) IN (($1, $2), (current_schema(), $3))
 """
 _MATERIALIZATION = """
 SELECT materialization_hypertable_schema, materialization_hypertable_name
@@ -227,7 +229,7 @@ async def _compress(
 ) -> None:
     """Have chunks compressed at that age; None: no more of them. Those that are compressed stay so."""
     # By the server's clock, unlike what is dropped: compressing too early costs time and loses nothing.
-    current: timedelta | None = await connection.fetchval(_COMPRESS_AFTER, *stored)
+    current: timedelta | None = await connection.fetchval(_COMPRESS_AFTER, *stored, name)
     if current == after:
         return
     if current is not None:

@@ -376,3 +376,60 @@ async def test_pools_know_what_dropped_trades_told(
         assert await sql.fetch(pools) != before[0]
         await store.write(Batch(settled=[Settled(slot=99, signatures=())]))
         assert (await sql.fetch(pools), await sql.fetch(tokens)) == before
+
+
+_AGGREGATE = """
+CREATE MATERIALIZED VIEW candles_of_test WITH (timescaledb.continuous, timescaledb.materialized_only = TRUE) AS
+SELECT time_bucket(INTERVAL '1 hour', block_time) AS bucket, count(*) AS trades FROM transactions
+ GROUP BY 1 WITH NO DATA
+"""
+
+
+async def test_candles_go_later_than_trades(store: Store, sql: asyncpg.Connection) -> None:
+    """Those that begin before a day are dropped, of tables and aggregates alike, and aggregates may be compressed."""
+    edition = store.edition or "plain"
+    await store.write(Batch([traded(START + days * DAY, f"{days}") for days in (0, 40, 80, 120)]))
+    if edition == "timescale":
+        await sql.execute(_AGGREGATE)
+        await sql.execute("CALL refresh_continuous_aggregate('candles_of_test', NULL, NULL)")
+        await lifecycle.arrange(sql, edition, Rules(compress_candles_after=30 * DAY))
+        (after,) = await sql.fetch(
+            "SELECT (j.config ->> 'compress_after')::interval FROM timescaledb_information.jobs j"
+            "  JOIN timescaledb_information.continuous_aggregates a"
+            "    ON j.hypertable_name IN (a.materialization_hypertable_name, a.view_name)"
+            " WHERE a.view_name = 'candles_of_test'"
+        )
+        assert after[0] == 30 * DAY
+        await lifecycle.arrange(sql, edition, Rules(compress_candles_after=30 * DAY))  # changes nothing
+    else:
+        await sql.execute("CREATE TABLE candles_kept_of_test (bucket TIMESTAMPTZ, trades BIGINT)")
+        await sql.execute("INSERT INTO candles_kept_of_test SELECT block_time, 1 FROM transactions")
+    name = "candles_of_test" if edition == "timescale" else "candles_kept_of_test"
+    left = f"SELECT DISTINCT date_trunc('day', bucket) FROM {name} ORDER BY 1"
+    assert len(await sql.fetch(left)) == 4
+    assert await lifecycle.drop_candles(sql, edition, START + 60 * DAY) > 0
+    assert [row[0] for row in await sql.fetch(left)][-2:] == [START + 80 * DAY, START + 120 * DAY]
+    assert len(await sql.fetch(left)) < 4
+    assert await sql.fetchval("SELECT count(*) FROM transactions") == 4
+
+
+async def test_what_is_compressed_can_still_change(store: Store, sql: asyncpg.Connection) -> None:
+    """Late trades, copies that know more, doubles and forks, as anywhere."""
+    await lifecycle.arrange(sql, store.edition or "plain", RULES)
+    poor, rich = (traded(START, "copied", index=index, lp_fee=fee) for index, fee in ((None, None), (4, 8)))
+    forked = traded(START, "forked", pool=POOL, venue="pumpswap")
+    await store.write(Batch([poor, forked, *(traded(START, f"{number}") for number in range(50))]))
+    if store.edition == "timescale":
+        assert await sql.fetch("SELECT compress_chunk(chunk) FROM show_chunks('transactions') chunk")
+    await store.close()
+    async with await Store.open(store._url) as later:  # which remembers nothing
+        await later.check()
+        await later.lock()
+        written = await later.write(Batch([rich, traded(START, "7"), traded(START + MINUTE, "late")]))
+        told = [[fact.signature for fact in facts] for facts in (written.new, written.duplicates)]
+        assert (told, [one.new.signature for one in written.upgraded]) == ([["late"], ["7"]], ["copied"])
+        signatures = ("copied", *(f"{number}" for number in range(50)))
+        written = await later.write(Batch(settled=[Settled(slot=forked.slot, signatures=signatures)]))
+        assert [fact.signature for fact in written.voided] == ["forked"]
+    assert await sql.fetchval("SELECT count(*) FROM transactions WHERE voided_at IS NULL") == 52
+    assert await sql.fetchval("SELECT lp_fee FROM transactions WHERE signature = 'copied'") == 8
