@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import asyncpg
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    import asyncpg
 
 DAY = timedelta(days=1)
 _AHEAD_PIECES = 2
@@ -68,12 +68,20 @@ class Partitions:
             self._newest = wanted[-1]
             pieces = max(_AHEAD_PIECES, -(-_AHEAD // self._interval))
             wanted += [self._newest + ahead * self._interval for ahead in range(1, pieces + 1)]
+        for at in wanted:
+            try:
+                await self._make(connection, at)
+            except (asyncpg.InvalidObjectDefinitionError, asyncpg.DuplicateTableError):
+                # Somebody made one meanwhile: find out which there are.
+                self.forget()
+                await self._make(connection, at)
+
+    async def _make(self, connection: asyncpg.Connection, at: datetime) -> None:
+        """Make a piece with that time in it, if there is none."""
         if self._pieces is None:
             self._pieces = await partitions(connection)
-        for at in wanted:
-            place = bisect_right(self._pieces, at, key=lambda piece: piece.first)
-            if place and at < self._pieces[place - 1].end:
-                continue
+        place = bisect_right(self._pieces, at, key=lambda piece: piece.first)
+        if not place or self._pieces[place - 1].end <= at:
             self._pieces.insert(place, await _create(connection, *self._span(at, self._pieces, place)))
 
     def _span(self, at: datetime, pieces: list[Piece], place: int) -> tuple[datetime, datetime]:

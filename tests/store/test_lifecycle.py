@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ from monitor.errors import StoreUnavailable
 from monitor.store import lifecycle
 from monitor.store.batch import Batch, Settled
 from monitor.store.lifecycle import Rules
+from monitor.store.partitions import Partitions, partitions
 from monitor.store.store import Store
 from monitor.store.trouble import translated
 from monitor.upkeep import Upkeep
@@ -433,3 +435,19 @@ async def test_what_is_compressed_can_still_change(store: Store, sql: asyncpg.Co
         assert [fact.signature for fact in written.voided] == ["forked"]
     assert await sql.fetchval("SELECT count(*) FROM transactions WHERE voided_at IS NULL") == 52
     assert await sql.fetchval("SELECT lp_fee FROM transactions WHERE signature = 'copied'") == 8
+
+
+async def test_pieces_of_other_lengths_fill_what_is_between(store: Store, sql: asyncpg.Connection) -> None:
+    """After a change of the interval no two overlap, none leaves a gap, and each row finds its own."""
+    at = [START + hours * HOUR for hours in (30, 33, 47, 100, 101, 200, 340, 20 * 24)]
+    await store.write(Batch([traded(START + 26 * HOUR, "first")]))
+    if store.edition == "plain":
+        for interval, times in ((6 * HOUR, at[:5]), (7 * DAY, at[5:7]), (DAY, at[7:])):
+            await Partitions(interval).ensure(sql, times)
+        pieces = await partitions(sql)
+        assert all(one.end <= other.first for one, other in itertools.pairwise(pieces))
+        assert all(any(piece.first <= time < piece.end for piece in pieces) for time in at)
+        # From the three days that the first trade had made, by six hours, then by what is left of weeks.
+        assert {(piece.end - piece.first) // HOUR for piece in pieces} >= {24, 6}
+    written = await store.write(Batch([traded(time, f"{time}") for time in at]))
+    assert len(written.new) == len(at)
