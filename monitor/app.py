@@ -24,6 +24,7 @@ from monitor.servers import servers_of, store_of
 from monitor.stages import build, follow, follow_sources, stop_on_signals
 from monitor.standby import stand_by
 from monitor.start import durable_slot
+from monitor.upkeep import candles_of, make_candles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -178,6 +179,7 @@ async def replay(
                 )
                 await _begin_replay(pipeline, store, config)
                 await follow_sources(pipeline, [source], [], stop, deadline_s=config.stop_deadline_s)
+                await make_candles(store, candles_of(store))
                 return Replayed(pipeline.decoding.ledger, servers.database_url, source.is_torn)
 
 

@@ -228,7 +228,8 @@ class Auditor:
         decoded = [await self._decode(notice, pools) for notice in notices]
         facts = [fact for one in decoded for fact in one.facts]
         kept, filtered = (facts, []) if self._everything else await self._admit(facts)
-        return compare.said(kept, filtered, [fact for one in decoded for fact in one.partial])
+        partial = [fact for one in decoded for fact in one.partial]
+        return compare.said(kept, filtered, partial, await self._store.trades_from())
 
     async def _decode(self, notice: TxNotice, pools: PoolMap) -> Decoded:
         decoded = self._registry.decode(notice, pools)

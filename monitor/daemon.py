@@ -23,6 +23,7 @@ from monitor.sources.pending import Rules
 from monitor.stages import build
 from monitor.start import COMPARED_BACK_SLOTS, beginning, durable_slot, needless_slot
 from monitor.store.batch import Batch, Final
+from monitor.upkeep import Upkeep, candles_of, rules_of
 
 if TYPE_CHECKING:
     import contextlib
@@ -58,6 +59,7 @@ class Daemon:
     history: History
     finality: Finality | None
     redecoding: Redecoding
+    upkeep: Upkeep
     holes: OpenHoles = field(default_factory=OpenHoles)
     stood_by: bool = False
 
@@ -68,8 +70,10 @@ class Daemon:
 
     @property
     def helpers(self) -> list[Source]:
-        """Return what serves the feeds, and mends what they did not tell."""
-        helpers: list[Source] = [_CatchUp(self.inlet), self.fetcher, self.history, self.redecoding]
+        """Return what serves the feeds, mends what they did not tell, and keeps the database in shape."""
+        helpers: list[Source] = [
+            _CatchUp(self.inlet), self.fetcher, self.history, self.redecoding, _Tending(self.upkeep)
+        ]  # fmt: skip
         return helpers if self.finality is None else [*helpers, self.finality]
 
     def committed(self, batch: Batch, written: Written, seconds: float) -> None:
@@ -174,6 +178,18 @@ class _CatchUp:
         await self.inlet.run()
 
 
+@dataclass(frozen=True, slots=True)
+class _Tending:
+    """What keeps the database in shape, as a helper among others: it runs while this process is the writer."""
+
+    upkeep: Upkeep
+
+    async def run(self, out: Outlet) -> None:
+        """Run until cancelled; nothing is put out."""
+        del out
+        await self.upkeep.run()
+
+
 async def assemble(
     config: Config,
     registry: Registry,
@@ -236,6 +252,7 @@ async def assemble(
         redecoding=Redecoding(
             store, lambda seen: pipeline.decoding.registry.decode_payload(seen, pipeline.decoding.pools)
         ),
+        upkeep=Upkeep(store, rules_of(config), candles=candles_of(store)),
     )  # fmt: skip
     pipeline.writing.watcher = daemon
     pipeline.decoding.chain = finality

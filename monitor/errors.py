@@ -10,7 +10,8 @@ Every exception of the daemon, with the exit code that it ends the process with.
     │   ├── SourceLost               a connection to a node broke, or went silent
     │   ├── RequestFailed            one RPC request failed, the next may succeed
     │   ├── StoreUnavailable         PostgreSQL is away
-    │   └── RedisUnavailable         Redis is away
+    │   ├── RedisUnavailable         Redis is away
+    │   └── UpkeepFailed             the database refused what keeps it in shape
     ├── JournalBroken            74  the disk under the journal fails (full is no failure: then it waits)
     ├── DrainTooSlow             75  the stop deadline passed before the last batch was committed
     ├── AlreadyRunning           75  another daemon holds the database or the state directory
@@ -106,6 +107,10 @@ class StoreUnavailable(Transient):
 
 class RedisUnavailable(Transient):
     """Redis is away."""
+
+
+class UpkeepFailed(Transient):
+    """The database refused what keeps it in shape; rows are not affected, and it is tried again."""
 
 
 class JournalBroken(MonitorError):

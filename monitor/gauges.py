@@ -36,6 +36,7 @@ def meters_of(daemon: Daemon) -> Meters:
     if daemon.finality is not None:
         meters.finality(daemon.finality.tally)
     meters.holes(daemon.holes)
+    meters.upkeep(daemon.upkeep.tally)
     ledger, wire = decoding.ledger, pipeline.wire
     pipeline.health.watch(Work("decode", lambda: ledger.received, lambda: len(wire)))
     pipeline.health.ask("feeds", lambda: _feeds_down(daemon))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from monitor import embedded
-from monitor.config import state_dir
+from monitor.config import parse_interval, state_dir
 from monitor.journal import Journal, JournalLimits
 from monitor.pipeline.announce import RedisAnnouncer, connect
 from monitor.store.store import Store
@@ -72,6 +72,7 @@ async def store_of(config: Config, servers: Servers, *, migrate: bool, lock: boo
         servers.database_url,
         connect_timeout_s=database.connect_timeout_s,
         command_timeout_s=database.command_timeout_s,
+        chunk_interval=parse_interval(config.lifecycle.chunk_interval),
     )
     async with opened as store:
         if migrate:

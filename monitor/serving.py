@@ -18,6 +18,7 @@ from monitor.sources.history import History
 from monitor.sources.pending import Rules
 from monitor.stages import build, follow
 from monitor.start import durable_slot
+from monitor.upkeep import candles_of, make_candles
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
@@ -109,6 +110,7 @@ async def serve_holes(config: Config, registry: Registry, holes: Only, work: Wor
         pipeline = await _pipeline(config, registry, holes.store, fetcher)
         pipeline.writing.watcher = _Watching(pipeline.health, history)
         await _run(config, pipeline, work, [fetcher, history], stop)
+        await make_candles(holes.store, candles_of(holes.store))
 
 
 async def serve_job(config: Config, registry: Registry, store: Store, work: Work, stop: asyncio.Event) -> None:
@@ -119,6 +121,7 @@ async def serve_job(config: Config, registry: Registry, store: Store, work: Work
         MonitorError: As `app.run`.
     """
     await _run(config, await _pipeline(config, registry, store, None), work, [], stop)
+    await make_candles(store, candles_of(store))
 
 
 async def _pipeline(config: Config, registry: Registry, store: Store, fetcher: Fetcher | None) -> Pipeline:

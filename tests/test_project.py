@@ -44,6 +44,7 @@ APP = {
         *("app", "audit", "daemon", "gauges", "health", "node", "programs", "servers", "serving", "stages", "standby"),
         "feeding",
         "start",
+        "upkeep",
     )
 }
 FRONT = {f"monitor.{name}" for name in ("cli", "__main__", "install")}

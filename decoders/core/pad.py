@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from decoders.core.base58 import encode
-from decoders.core.errors import LayoutError
+from decoders.core.errors import AmountError
 from decoders.core.layout import Layout
 from decoders.core.types import I64_MAX, WSOL, ZERO_KEY, Invoke, Need, Other, PoolInfo, TxNotice
 
@@ -208,11 +208,11 @@ def check_amounts(*amounts: int | None) -> None:
     Refuse what no amount can be, and what a BIGINT cannot hold.
 
     Raises:
-        LayoutError: If an amount is negative or beyond 2^63-1.
+        AmountError: If an amount is negative or beyond 2^63-1.
     """
     for amount in amounts:
         if amount is not None and not 0 <= amount <= I64_MAX:
-            raise LayoutError(f"amount {amount} is {'beyond 2^63-1' if amount > 0 else 'negative'}")
+            raise AmountError(f"amount {amount} is {'beyond 2^63-1' if amount > 0 else 'negative'}")
 
 
 def mark(base: int, quote: int) -> tuple[int | None, int | None]:

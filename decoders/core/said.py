@@ -6,7 +6,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Protocol
 
 from decoders.core import carriers
-from decoders.core.errors import LayoutError
+from decoders.core.base58 import encode
+from decoders.core.errors import AmountError, LayoutError
 from decoders.core.pad import Site
 from decoders.core.types import CurveComplete, Fault, Launch, Need, Other, Trade
 
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
     from decoders.core.carriers import Emitted
     from decoders.core.layout import Layout
     from decoders.core.pad import EventRule, Pad
-    from decoders.core.types import Fact, PoolInfo, TxNotice
+    from decoders.core.types import Fact, PoolInfo, Record, TxNotice
 
 NO_BASE64 = "no_base64"
 UNHEARD = "unheard"
+_SPEAKS_OF = ("pool", "pool_state", "pool_id", "mint")
+"""Fields by which events name their pool or token."""
 # Chain time is seconds since 1970; 2020 is before Solana, 2106 is where u32 seconds end.
 _TIMES = range(1_577_836_800, 1 << 32)
 
@@ -120,6 +123,7 @@ class Said:
     def _event(self, pad: Pad, rule: EventRule, event: Emitted, data: bytes) -> None:
         layout = rule.layout
         nth = self._count(layout)
+        record: Record | None = None
         try:
             record = layout.read(data, len(layout.discriminator))
             if record.values and record.values[rule.oldest] is None:
@@ -133,6 +137,9 @@ class Said:
                 time = None if isinstance(item, Need) else item.block_time
                 if time is not None and time not in _TIMES:
                     raise LayoutError(f"time {time} is out of range")
+        except AmountError as error:
+            self._fault(pad, event, str(error), data, layout.name, nth, _mint_of(record, event, self.pools))
+            return
         except LayoutError as error:
             self._fault(pad, event, str(error), data, layout.name, nth)
             return
@@ -213,7 +220,14 @@ class Said:
         return nth
 
     def _fault(
-        self, pad: Pad, event: Emitted, reason: str, payload: bytes, name: str | None = None, nth: int | None = None
+        self,
+        pad: Pad,
+        event: Emitted,
+        reason: str,
+        payload: bytes,
+        name: str | None = None,
+        nth: int | None = None,
+        mint: str | None = None,
     ) -> None:
         """Keep the whole payload; an event without a name is counted by its discriminator."""
         if name is None:
@@ -234,8 +248,25 @@ class Said:
                 platform=pad.platform,
                 reason=reason,
                 payload=payload,
+                mint=mint,
             )
         )
+
+
+def _mint_of(record: Record | None, event: Emitted, pools: Mapping[str, PoolInfo]) -> str | None:
+    """Return the token of which a record speaks, by the pool that it or its instruction names, or by its own word."""
+    if record is None:
+        return None
+    told = {name: encode(value) for name in _SPEAKS_OF if (value := _value(record, name)) is not None}
+    mint = told.pop("mint", None)
+    accounts = event.emitter.accounts if event.emitter is not None else ()
+    return next((pools[at].mint for at in (*told.values(), *accounts) if at in pools), mint)
+
+
+def _value(record: Record, name: str) -> bytes | None:
+    at = record.layout.index.get(name)
+    value = None if at is None else record.values[at]
+    return value if isinstance(value, bytes) and len(value) == 32 else None
 
 
 def _complete(fact: Fact) -> bool:

@@ -246,11 +246,16 @@ class Other(Fact, frozen=True, kw_only=True, gc=False):
 
 
 class Fault(Fact, frozen=True, kw_only=True, gc=False):
-    """A followed program said something that could not be read or must not be stored; `payload` are its whole bytes."""
+    """
+    A followed program said something that could not be read or must not be stored; `payload` are its whole bytes.
+
+    `mint` is the token whose amounts no BIGINT holds; None: they are not why, or it is not known.
+    """
 
     kind: ClassVar[str] = "fault"
     reason: str
     payload: bytes
+    mint: str | None = None
 
 
 class Need(msgspec.Struct, frozen=True, gc=False):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from monitor.cli import servers
 from monitor.cli.say import called
+from monitor.config import parse_interval
 from monitor.errors import StoreUnavailable
 from monitor.servers import servers_of
 from monitor.store.store import Store
@@ -57,7 +58,10 @@ async def opened_or_started(config: Config) -> AsyncIterator[Store]:
 async def _store(config: Config, url: str, *, migrate: bool = False) -> AsyncIterator[Store]:
     database = config.database
     made = await Store.open(
-        url, connect_timeout_s=database.connect_timeout_s, command_timeout_s=database.command_timeout_s
+        url,
+        connect_timeout_s=database.connect_timeout_s,
+        command_timeout_s=database.command_timeout_s,
+        chunk_interval=parse_interval(config.lifecycle.chunk_interval),
     )
     async with made as store:
         if migrate:

@@ -13,6 +13,7 @@ from monitor.config.settings import (
     Fetch,
     History,
     Journal,
+    Lifecycle,
     Logging,
     Monitoring,
     Node,
@@ -20,6 +21,8 @@ from monitor.config.settings import (
     RedisServer,
     Start,
     Store,
+    parse_age,
+    parse_interval,
     parse_start,
 )
 from monitor.config.tell import example_toml, markdown_table
@@ -36,6 +39,7 @@ __all__ = [
     "Fetch",
     "History",
     "Journal",
+    "Lifecycle",
     "Logging",
     "Monitoring",
     "Node",
@@ -46,6 +50,8 @@ __all__ = [
     "example_toml",
     "load",
     "markdown_table",
+    "parse_age",
+    "parse_interval",
     "parse_listen",
     "parse_start",
     "redact_text",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from monitor.config.address import fault_of, parse_listen, redact_text, redact_url
-from monitor.config.settings import KNOWN_PROGRAMS, Config, keys, parse_start
+from monitor.config.settings import KNOWN_PROGRAMS, Config, keys, parse_age, parse_interval, parse_start
 from monitor.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ def load(
         part[key.key] = _value(item, key)
     config = msgspec.convert(tree, Config)
     _check_node(config)
+    _check_lifecycle(config)
     return config
 
 
@@ -228,6 +229,23 @@ def _check_node(config: Config) -> None:
         )
 
 
+def _check_lifecycle(config: Config) -> None:
+    lifecycle = config.lifecycle
+    interval = parse_interval(lifecycle.chunk_interval)
+    trades, candles = parse_age(lifecycle.retain_trades), parse_age(lifecycle.retain_candles)
+    if trades is not None and trades < 2 * interval:
+        raise ConfigError(
+            f"lifecycle.retain_trades is {lifecycle.retain_trades}, and trades are dropped by pieces of "
+            f"{lifecycle.chunk_interval}",
+            mend="give retain_trades at least twice chunk_interval",
+        )
+    if candles is not None and (trades is None or candles < trades):
+        raise ConfigError(
+            f"lifecycle.retain_candles is {lifecycle.retain_candles}, and candles outlive trades",
+            mend="give retain_candles at least what retain_trades is, or none",
+        )
+
+
 def _check_feeds(feeds: tuple[Feed, ...]) -> None:
     names = [feed.name for feed in feeds if feed.name]
     if len(set(names)) < len(names) or RESERVED_FEEDS & set(names):
@@ -263,6 +281,11 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
     "node.http_url": partial(_check_address, schemes=("http", "https")),
     "database.url": partial(_check_address, schemes=("postgresql", "postgres"), host=False),
     "redis.url": partial(_check_address, schemes=("redis", "rediss", "unix", "valkey"), host=False),
+    "lifecycle.chunk_interval": parse_interval,
+    "lifecycle.compress_trades_after": parse_age,
+    "lifecycle.compress_candles_after": parse_age,
+    "lifecycle.retain_trades": parse_age,
+    "lifecycle.retain_candles": parse_age,
     "metrics.listen": _check_listen,
     "programs": _check_programs,
     "start": parse_start,

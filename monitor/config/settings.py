@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -176,6 +177,22 @@ class Store(msgspec.Struct, frozen=True, kw_only=True):
     known_pools: Annotated[int, Meta(ge=0, le=5_000_000), _doc("Pools loaded into memory at start")] = 200_000
 
 
+class Lifecycle(msgspec.Struct, frozen=True, kw_only=True):
+    """How long rows of `transactions` and candles stay, in the time of the chain. Only `ingest` drops anything."""
+
+    chunk_interval: Annotated[
+        str, _doc("Length of the pieces of time that trades are cut into: `1h`, `2h`, … `12h`, or whole days: `1d`")
+    ] = "1d"
+    compress_trades_after: Annotated[
+        str, _doc("Age (`36h`, `7d`) at which trades are compressed, by TimescaleDB's community edition; or `none`")
+    ] = "7d"
+    compress_candles_after: Annotated[str, _doc("The same of candles")] = "none"
+    retain_trades: Annotated[
+        str, _doc("How long trades stay (`90d`), counted back from the newest one; `none`: for ever")
+    ] = "90d"
+    retain_candles: Annotated[str, _doc("How long candles stay, no shorter than trades; `none`: for ever")] = "none"
+
+
 class Announce(msgspec.Struct, frozen=True, kw_only=True):
     """Live announcements in Redis."""
 
@@ -232,6 +249,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     redis: RedisServer = RedisServer()
     embedded: Embedded = Embedded()
     store: Store = Store()
+    lifecycle: Lifecycle = Lifecycle()
     announce: Announce = Announce()
     log: Logging = Logging()
     metrics: Monitoring = Monitoring()
@@ -359,3 +377,37 @@ def parse_start(text: str) -> Start:
     if found := re.fullmatch(r"(?:ago[ :=]?)?(\d{1,6})([smhd])(?: ago)?", text):
         return Start("ago", ago_s=int(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[found[2]])
     raise ConfigError(f"start {text!r} is not understood", mend="give progress, now, slot N, or a time ago such as 10m")
+
+
+def parse_age(text: str) -> timedelta | None:
+    """
+    Read an age such as `36h` or `90d`; None: `none`.
+
+    Raises:
+        ConfigError: If it is neither.
+    """
+    age = None if text == "none" else _age(text)
+    if age is None and text != "none":
+        raise ConfigError(f"{text!r} is no age", mend="an age in hours or days such as 36h or 90d, or none")
+    return age
+
+
+def parse_interval(text: str) -> timedelta:
+    """
+    Read the length of a piece of time: hours that a day is a multiple of, or whole days.
+
+    Raises:
+        ConfigError: If it is neither.
+    """
+    day = timedelta(days=1)
+    interval = _age(text)
+    if interval is None or (day % interval and interval % day):
+        raise ConfigError(
+            f"{text!r} is no length of pieces", mend="1h, 2h, 3h, 4h, 6h, 8h, 12h, or whole days such as 1d"
+        )
+    return interval
+
+
+def _age(text: str) -> timedelta | None:
+    found = re.fullmatch(r"([1-9]\d{0,4})([hd])", text)
+    return timedelta(hours=int(found[1]) * (24 if found[2] == "d" else 1)) if found else None

@@ -201,6 +201,25 @@ class RpcCounts(Protocol):
         """Time waited for answers, by method."""
 
 
+class UpkeepCounts(Protocol):
+    """What keeps the database in shape."""
+
+    marks: int
+    """Ranges of candles that have yet to be made again."""
+    oldest_mark_age_s: float
+    """Since when the oldest of them waits; 0: there is none."""
+    pieces: int
+    """Partitions or chunks of trades."""
+    dropped_pieces: int
+    """Those that were dropped since the process started."""
+    trades_from: float | None
+    """Unix time of the trade horizon; None: there is none."""
+
+    @property
+    def failures(self) -> Mapping[str, int]:
+        """Rounds that failed, by what they were of."""
+
+
 class JournalCounts(Protocol):
     """A journal as metrics see it."""
 

@@ -167,6 +167,13 @@ BATCH_SECONDS = Distribution("batch_seconds", "Time that a commit took, tries th
 RETRIES = Counter("commit_retries", "Tries to commit that failed")
 RETRYING = Gauge("database_retrying", "1 while a commit is tried again")
 
+CANDLE_MARKS = Gauge("candle_marks", "Ranges of candles that have yet to be made again")
+CANDLE_MARKS_AGE = Gauge("candle_marks_oldest_age_seconds", "Since when the oldest of them waits; 0: there is none")
+TRADES_FROM = Gauge("trades_from_seconds", "Unix time of the trade horizon: what is older is no row any more")
+PIECES = Gauge("trade_pieces", "Partitions or chunks of trades")
+PIECES_DROPPED = Counter("trade_pieces_dropped", "Partitions or chunks of trades that were dropped for their age")
+UPKEEP_FAILURES = Counter("upkeep_failures", "Rounds of upkeep of the database that failed", ("of",))
+
 RPC_REQUESTS = Counter("rpc_requests", "RPC calls", ("endpoint", "method", "status"))
 RPC_SECONDS = Counter("rpc_seconds", "Time spent in RPC calls", ("endpoint", "method"))
 RPC_BYTES = Counter("rpc_answer_bytes", "Bytes of RPC answers", ("endpoint",))

@@ -39,11 +39,12 @@ if TYPE_CHECKING:
         Queue,
         RaceCounts,
         RpcCounts,
+        UpkeepCounts,
     )
 
 TRADE = "trade"
 UNKNOWN_DISCRIMINATOR = "unknown_discriminator"
-_FAULT_REASONS = frozenset({UNKNOWN_DISCRIMINATOR, "no_base64", "undecodable", "refused"})
+_FAULT_REASONS = frozenset({UNKNOWN_DISCRIMINATOR, "no_base64", "undecodable", "refused", "beyond_retention"})
 _FEED_COUNTS: tuple[tuple[m.Counter, Callable[[FeedCounts], int]], ...] = (
     (m.FEED_FRAMES, lambda tally: tally.frames),
     (m.FEED_BYTES, lambda tally: tally.frame_bytes),
@@ -83,6 +84,7 @@ class Meters(Collector):
         self._history: HistoryCounts | None = None
         self._finality: FinalityCounts | None = None
         self._holes: HoleCounts | None = None
+        self._upkeep: UpkeepCounts | None = None
         self._journal: tuple[JournalCounts, int, Histogram | None] | None = None
         self._disks: dict[str, Path] = {}
 
@@ -127,6 +129,10 @@ class Meters(Collector):
     def holes(self, holes: HoleCounts) -> None:
         """Read which holes are open."""
         self._holes = holes
+
+    def upkeep(self, tally: UpkeepCounts) -> None:
+        """Read the counts of what keeps the database in shape."""
+        self._upkeep = tally
 
     def journal(self, journal: JournalCounts, limit_bytes: int, fsync_seconds: Histogram | None = None) -> None:
         """Read how full the journal is, and how far it is committed."""
@@ -233,6 +239,14 @@ class Meters(Collector):
         yield m.VOIDED.by(_single({**zeros, **commits.voided}))
         yield m.REVIVED.by(_single({**zeros, **commits.revived}))
         yield m.REDECODED.by(_single(commits.redecoded))
+        if (upkeep := self._upkeep) is not None:
+            yield m.CANDLE_MARKS.one(upkeep.marks)
+            yield m.CANDLE_MARKS_AGE.one(upkeep.oldest_mark_age_s)
+            yield m.PIECES.one(upkeep.pieces)
+            yield m.PIECES_DROPPED.one(upkeep.dropped_pieces)
+            yield m.UPKEEP_FAILURES.by(_single(upkeep.failures))
+            if upkeep.trades_from is not None:
+                yield m.TRADES_FROM.one(upkeep.trades_from)
 
     def _of_feeds(self) -> Iterator[Metric]:
         for metric, read in _FEED_COUNTS:

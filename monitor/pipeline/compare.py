@@ -112,8 +112,8 @@ class Said:
     """
     What a block says, as rows.
 
-    `required` must be stored. `optional` need not be: the gate keeps them out by its rules, or the database cannot hold
-    them. `untold` are keys of what the block alone does not tell completely.
+    `required` must be stored. `optional` need not be: the gate keeps them out by its rules, the database cannot hold
+    them, or they are older than the trade horizon. `untold` are keys of what the block alone does not tell completely.
     """
 
     required: Sequence[Row] = ()
@@ -146,7 +146,9 @@ class Compared:
     differences: list[Difference] = field(default_factory=list)
 
 
-def said(kept: Iterable[Fact], filtered: Iterable[Fact], partial: Iterable[Fact]) -> Said:
+def said(
+    kept: Iterable[Fact], filtered: Iterable[Fact], partial: Iterable[Fact], trades_from: int | None = None
+) -> Said:
     """
     Return what facts of a block say.
 
@@ -154,11 +156,13 @@ def said(kept: Iterable[Fact], filtered: Iterable[Fact], partial: Iterable[Fact]
         kept: Complete ones that the gate lets through, in order.
         filtered: Complete ones that it does not.
         partial: Those that lack a member.
+        trades_from: Trades from before that Unix second are dropped, or will be; None: none are.
     """
     rows = [row for fact in kept for row in rows_of(fact)]
     return Said(
-        required=[row for row in rows if _fits(row)],
-        optional=[row for row in rows if not _fits(row)] + [row for fact in filtered for row in rows_of(fact)],
+        required=[row for row in rows if _fits(row, trades_from)],
+        optional=[row for row in rows if not _fits(row, trades_from)]
+        + [row for fact in filtered for row in rows_of(fact)],
         untold=frozenset(row.key for fact in partial for row in rows_of(fact)),
     )
 
@@ -256,10 +260,12 @@ def _plain_value(value: Any) -> Any:
             return value
 
 
-def _fits(row: Row) -> bool:
-    """Tell whether the database can hold a row: it has 64 bits for each number, and needs a time."""
-    if row.key.kind == "trade" and row.members["block_time"] is None:
-        return False
+def _fits(row: Row, trades_from: int | None) -> bool:
+    """Tell whether the database can hold a row: it has 64 bits for each number, and needs a time that it keeps."""
+    if row.key.kind == "trade":
+        at = row.members["block_time"]
+        if at is None or (trades_from is not None and at < trades_from):
+            return False
     return all(type(value) is not int or name in _WIDE or value in _BIGINT for name, value in row.members.items())
 
 

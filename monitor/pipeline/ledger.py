@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from monitor.store.batch import BEYOND_RETENTION
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -37,7 +39,7 @@ class Ledger:
     events: Counter[tuple[str, str]] = field(default_factory=Counter)
     tail_bytes: Counter[str] = field(default_factory=Counter)
     faults: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """By venue and reason: "unknown_discriminator", "undecodable" or "refused"."""
+    """By venue and reason: "unknown_discriminator", "undecodable", "beyond_retention" or "refused"."""
     told_by_venue: Counter[str] = field(default_factory=Counter)
     foreign: int = 0
     voided: int = 0
@@ -140,7 +142,8 @@ class Ledger:
         self._settle("refused", written.refused)
         self._settle("other", written.other)
         for fault in written.refused:
-            self.faults[fault.venue, "refused"] += 1
+            why = BEYOND_RETENTION if fault.reason.endswith(BEYOND_RETENTION) else "refused"
+            self.faults[fault.venue, why] += 1
         self.voided += len(written.voided)
         self.revived += len(written.revived)
 

@@ -19,6 +19,14 @@ SKIPPED_BY_START = "skipped_by_start"
 TOLD_AFTER_FINAL = "told_after_final"
 """The reason of a hole whose slot has rows that came after it was final: they are checked against the chain."""
 
+BEYOND_RETENTION = "beyond_retention"
+"""
+What the reason of a refused trade ends with that is older than the horizon (`Store.move_horizon`).
+
+Its candles are made, and the trades that they were made of are dropped, or about to be: they would be made again of
+less.
+"""
+
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """Everything of `program` that `feed` can tell is committed up to and including `slot`. It never moves back."""

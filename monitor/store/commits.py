@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from monitor.store.batch import TOLD_AFTER_FINAL
 from monitor.store.rows import Times, clean
+from monitor.store.sql import TELL_REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -25,7 +26,9 @@ _TELL_HOLE_AGAIN = f"""{_INSERT_HOLE} (first_slot, last_slot, feed, program, rea
 """
 _FILL_PART = "UPDATE holes SET filled_through = GREATEST(filled_through, $2) WHERE id = $1 AND filled_at IS NULL"
 _FILL_HOLE = "UPDATE holes SET filled_at = now(), filled_by = $1 WHERE filled_at IS NULL AND id = $2"
-_RESOLVE_FAULT = "UPDATE faults SET resolved_at = now(), resolved_by = $2 WHERE id = $1 AND resolved_at IS NULL"
+_RESOLVE_FAULT = """
+UPDATE faults SET resolved_at = now(), resolved_by = $2 WHERE id = $1 AND resolved_at IS NULL RETURNING token_id
+"""
 _RESOLVE_TAIL = "UPDATE tails SET resolved_at = now(), resolved_by = $2 WHERE id = $1 AND resolved_at IS NULL"
 _UPSERT_PROGRESS = """
 INSERT INTO feeds AS f (feed, program, slot, block_time, blockhash) VALUES ($1, $2, $3, $4, $5)
@@ -88,7 +91,9 @@ def _clean(text: str | None) -> str | None:
 
 async def _resolve(connection: asyncpg.Connection, resolved: Resolved, still_long: Collection[int]) -> None:
     if resolved.fault_id is not None:
-        await connection.execute(_RESOLVE_FAULT, resolved.fault_id, resolved.by)
+        token_id = await connection.fetchval(_RESOLVE_FAULT, resolved.fault_id, resolved.by)
+        if token_id is not None:
+            await connection.execute(TELL_REFUSED, [token_id])
     if resolved.tail_id is not None and resolved.tail_id not in still_long:
         await connection.execute(_RESOLVE_TAIL, resolved.tail_id, resolved.by)
 

@@ -45,6 +45,10 @@ SELECT u.pool_id FROM unnest($1::bigint[], $2::bigint[]) AS u(pool_id, token_id)
  WHERE EXISTS (
     SELECT FROM transactions t WHERE t.token_id = u.token_id AND t.pool_id = u.pool_id AND t.voided_at IS NULL)
 """
+# Trades that were dropped stand for good.
+_TRADED_BEFORE = """
+SELECT id FROM snapshots WHERE kind = 'pool' AND id = ANY($1) AND (data ->> 'last_trade_order')::bigint >= 0
+"""
 _SIGHTINGS = "SELECT said FROM sightings WHERE pool_id = ANY($1)"
 _OF_POOL = "t.pool_id = u.id"
 _OF_POOL_ITSELF = f"{_OF_POOL} AND NOT t.synthetic"
@@ -147,6 +151,7 @@ async def _sightings(
     asked = [(pool_id, token_id) for pool_id in in_doubt if (token_id := of_token[pool_id]) is not None]
     if asked:
         traded |= {row[0] for row in await connection.fetch(_TRADED, *zip(*asked, strict=True))}
+        traded |= {row[0] for row in await connection.fetch(_TRADED_BEFORE, in_doubt)}
     return [sighting(tuple(msgspec.json.decode(row[0]))) for row in await connection.fetch(_SIGHTINGS, list(traded))]
 
 

@@ -12,6 +12,7 @@ from monitor.store.batch import TOLD_AFTER_FINAL, Hole
 from monitor.store.order import index_of, position_of
 from monitor.store.refold import refold
 from monitor.store.rows import AT, COLUMNS, ORDER, POOL_ID, SLOT, TOKEN_ID, with_row
+from monitor.store.sql import TELL_REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,6 +34,9 @@ _ELSEWHERE = "signature = ANY($3) AND slot <> $2 AND voided_at IS NULL"
 _VOID, _STAND = "now()", "NULL"
 _CHANGED_IDS = "token_id, pool_id, slot, signature"
 _FAULTY_TABLES = ("faults", "tails")
+_REFUSED_TOKENS = """
+SELECT ARRAY(SELECT DISTINCT token_id FROM faults WHERE (slot = $1 OR signature = ANY($2)) AND token_id IS NOT NULL)
+"""
 _CLOSE = """
 UPDATE {table} SET resolved_at = now(), resolved_by = 'vanished'
  WHERE slot = $1 AND resolved_at IS NULL AND signature <> ALL($2) RETURNING signature, slot
@@ -131,6 +135,9 @@ async def _surplus(connection: asyncpg.Connection, slot: Settled) -> set[tuple[s
         await connection.execute(_OPEN.format(table=table), *arguments)
         for statement in (_CLOSE, _CLOSE_ELSEWHERE):
             closed += await connection.fetch(statement.format(table=table), *arguments)
+    refused = await connection.fetchval(_REFUSED_TOKENS, *arguments)
+    if refused:
+        await connection.execute(TELL_REFUSED, refused)
     return {(row["signature"], int(row["slot"])) for row in closed}
 
 

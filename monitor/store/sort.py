@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from decoders.core.types import CurveComplete, Fact, Fault, Launch, Other, Trade
+from monitor.store.batch import BEYOND_RETENTION
 from monitor.store.fold import ColdFact, Outcome, touches
 from monitor.store.order import SLOT_LIMIT
 from monitor.store.rows import KNOWN_BITS, clean, identity, known, merged, refused_payload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from monitor.store.recent import Recent
     from monitor.store.rows import Identity, Times
@@ -77,7 +79,13 @@ class Known:
 
 
 def sort(
-    facts: Sequence[Fact], times: Times, lately: Known, refused: Mapping[int, str], *, look_closely: bool = False
+    facts: Sequence[Fact],
+    times: Times,
+    lately: Known,
+    refused: Mapping[int, str],
+    *,
+    look_closely: bool = False,
+    trades_from: datetime | None = None,
 ) -> Sorted:
     """
     Sort a batch.
@@ -88,17 +96,20 @@ def sort(
         lately: What the last batches held.
         refused: Why the database does not take the facts at these places.
         look_closely: Whether trades that were stored lately may say more all the same: some were read again.
+        trades_from: Trades from before that time are refused; None: none is for its age.
     """
+    first_time = 0 if trades_from is None else int(trades_from.timestamp())
     found = Sorted(facts, list(facts), [Outcome.DUPLICATE] * len(facts))
     for at, fact in enumerate(facts):
-        reason = (refused.get(at) if refused else None) or _why_not(fact, times)
+        told = refused.get(at) if refused else None
+        reason = told or _why_not(fact, times, first_time)
         if isinstance(fact, Fault):
             found.faults[at] = ("fault", fact)
         elif isinstance(fact, Other) and not touches(fact):
             found.outcomes[at] = Outcome.OTHER
         elif reason is not None:
             found.outcomes[at] = Outcome.REFUSED
-            found.faults[at] = (type(fact).kind, refusal(fact, reason))
+            found.faults[at] = (type(fact).kind, refusal(fact, reason, is_too_large=bool(told)))
         elif isinstance(fact, Trade):
             _sort_trade(found, at, fact, lately, look_closely=look_closely)
         else:
@@ -106,23 +117,26 @@ def sort(
     return found
 
 
-def refusal(fact: Fact, reason: str) -> Fault:
-    """Return the fault to be stored in place of a fact that the database does not take."""
+def refusal(fact: Fact, reason: str, *, is_too_large: bool = False) -> Fault:
+    """Return the fault to be stored in place of a fact; with its token, if the database cannot hold its values."""
     return Fault(
         **{name: getattr(fact, name) for name in Fact.__struct_fields__ if name != "record"},
         reason=REFUSED + reason,
         payload=refused_payload(fact),
+        mint=getattr(fact, "mint", None) if is_too_large else None,
     )
 
 
-def _why_not(fact: Fact, times: Times) -> str | None:
-    """Return why a fact cannot be stored, or None if nothing is against it."""
+def _why_not(fact: Fact, times: Times, first_time: int) -> str | None:
+    """Return why a fact cannot be stored, or None if nothing is against it; trades are from `first_time` on."""
     if times.get(fact.block_time) is None:
         return "block time is not known" if fact.block_time is None else "no block has this time"
     if not 0 <= fact.slot < SLOT_LIMIT:
         return "no block has this slot"
     whole = True
     if isinstance(fact, Trade):
+        if fact.block_time is not None and fact.block_time < first_time:
+            return BEYOND_RETENTION
         whole = fact.mint is not None and fact.quote_mint is not None and fact.trader is not None
     elif isinstance(fact, Launch | CurveComplete):
         whole = fact.mint is not None and fact.quote_mint is not None
@@ -161,5 +175,6 @@ def clean_fault(fault: Fault) -> Fault:
         fault,
         **{name: clean(getattr(fault, name)) for name in ("signature", "program", "venue", "event", "reason")},
         platform=None if fault.platform is None else clean(fault.platform),
+        mint=None if fault.mint is None else clean(fault.mint),
         slot=max(0, min(fault.slot, (1 << 64) - 1)),
     )

@@ -153,6 +153,7 @@ FAULT_COLUMNS = (
     ("reason", _TEXT),
     ("payload", "bytea"),
     ("batch_no", _BIGINT),
+    ("token_id", _BIGINT),
 )
 _FAULT_NAMES, _FAULT_TYPES = (tuple(part) for part in zip(*FAULT_COLUMNS, strict=True))
 _VANISHED = "COALESCE(f.resolved_by = 'vanished', FALSE)"
@@ -165,6 +166,7 @@ _RETOLD_FAULT = ", ".join(
             (name, f"COALESCE(f.{name}, CASE WHEN EXCLUDED.slot = f.slot THEN EXCLUDED.{name} END)")
             for name in ("block_time", "tx_index")
         ),
+        ("token_id", "COALESCE(f.token_id, EXCLUDED.token_id)"),
         *((name, f"f.{name}") for name in ("resolved_at", "resolved_by")),
     )
 )
@@ -173,6 +175,21 @@ INSERT INTO faults AS f ({", ".join(_FAULT_NAMES)}) SELECT * FROM {_unnest(_FAUL
 ON CONFLICT (signature, program, event, nth, fact) DO UPDATE
    SET {_RETOLD_FAULT}
 RETURNING signature, program, event, nth, fact, slot, xmax = 0 AS is_new
+"""
+
+
+# A token of which all was refused is known by its address alone.
+MAKE_MINTS = "INSERT INTO mints (address) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"
+MAKE_TOKENS = """
+INSERT INTO tokens (id, mint) SELECT id, address FROM mints WHERE address = ANY($1) ON CONFLICT DO NOTHING
+"""
+IDS_OF_TOKENS = "SELECT mint, id FROM tokens WHERE mint = ANY($1)"
+# What vanished, or was read after all, is refused no longer.
+TELL_REFUSED = """
+UPDATE tokens t SET has_refused = u.has_refused
+  FROM (SELECT told.id, EXISTS (SELECT FROM faults f WHERE f.token_id = told.id AND f.resolved_at IS NULL)
+          FROM unnest($1::bigint[]) AS told(id)) AS u(id, has_refused)
+ WHERE t.id = u.id AND t.has_refused <> u.has_refused
 """
 
 INSERT_LANDINGS = """

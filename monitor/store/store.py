@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Self
 import asyncpg
 import structlog
 
-from monitor.errors import AlreadyRunning, LockLost, StoreUnavailable, StoreWentBack
-from monitor.store import asked, kept, migrate, read, slots, sql
-from monitor.store.partitions import Partitions
+from monitor.errors import AlreadyRunning, LockLost, StoreUnavailable, StoreWentBack, UpkeepFailed
+from monitor.store import asked, kept, lifecycle, migrate, read, slots, sql
+from monitor.store.partitions import DAY, Partitions
 from monitor.store.rows import clean
 from monitor.store.trim import KEPT_BATCHES
 from monitor.store.trouble import translated
@@ -21,7 +21,8 @@ from monitor.store.write import Writer
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import AsyncIterator, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+    from datetime import datetime, timedelta
     from types import TracebackType
 
     from decoders.core.types import PoolInfo
@@ -52,6 +53,11 @@ _WRITER_SETTINGS = {
     "enable_mergejoin": "off",
     "enable_seqscan": "off",
 }
+_UPKEEP_SETTINGS = {
+    "jit": "off",
+    # Whoever waits for an exclusive lock holds up all that come after: rather try again.
+    "lock_timeout": "10s",
+}
 # After these a connection is given up: nobody knows what it is in the middle of, or it may only read, and would be so
 # bound after another server was made the primary.
 _USELESS = (asyncpg.InternalClientError, OSError, asyncio.CancelledError, asyncpg.ReadOnlySQLTransactionError)
@@ -64,9 +70,18 @@ class Store:
     Reading is free for all. Writing takes the lock, which one process at a time holds.
     """
 
-    def __init__(self, url: str, readers: asyncpg.Pool, *, connect_timeout_s: float, command_timeout_s: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        readers: asyncpg.Pool,
+        *,
+        connect_timeout_s: float,
+        command_timeout_s: float,
+        chunk_interval: timedelta = DAY,
+    ) -> None:
         self._url = url
         self._readers = readers
+        self._chunk_interval = chunk_interval
         self._connect_timeout_s = connect_timeout_s
         self._command_timeout_s = command_timeout_s
         self._writing: asyncpg.Connection | None = None
@@ -80,7 +95,13 @@ class Store:
 
     @classmethod
     async def open(
-        cls, url: str, *, connect_timeout_s: float = 10, command_timeout_s: float = 60, readers: int = 4
+        cls,
+        url: str,
+        *,
+        connect_timeout_s: float = 10,
+        command_timeout_s: float = 60,
+        readers: int = 4,
+        chunk_interval: timedelta = DAY,
     ) -> Self:
         """
         Return a store that speaks to the database at `url` (postgresql://...).
@@ -90,6 +111,7 @@ class Store:
             connect_timeout_s: How long to wait for a connection.
             command_timeout_s: How long to wait for one statement.
             readers: How many connections read at most.
+            chunk_interval: Length of the pieces that trades are cut into, where the server does not do that.
         """
         pool = asyncpg.create_pool(
             url,
@@ -101,7 +123,13 @@ class Store:
         )
         with translated():
             await pool
-        return cls(url, pool, connect_timeout_s=connect_timeout_s, command_timeout_s=command_timeout_s)
+        return cls(
+            url,
+            pool,
+            connect_timeout_s=connect_timeout_s,
+            command_timeout_s=command_timeout_s,
+            chunk_interval=chunk_interval,
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -186,12 +214,72 @@ class Store:
             SchemaMismatch: If the schema is no longer ours.
             StoreUnavailable: If the database cannot take it now; whether it did is looked up when it is repeated.
         """
+        async with self._own() as connection:
+            settled = await self._settle(connection, batch)
+            return settled if settled is not None else await self._commit(connection, batch)
+
+    async def make_ahead(self, newest: datetime) -> None:
+        """
+        Make the partitions behind that time, where the server does not do that when they are needed.
+
+        Raises:
+            AlreadyRunning, SchemaMismatch, StoreUnavailable: As `write`.
+        """
+        async with self._own() as connection:
+            if self._writer is not None:
+                await self._writer.make_ahead(connection, newest)
+
+    async def move_horizon(
+        self, trades_from: datetime, is_ready: Callable[[asyncpg.Connection], Awaitable[bool]]
+    ) -> datetime | None:
+        """
+        Take no trade from before that time any more, and return where the horizon is then; it never moves back.
+
+        No batch is under way meanwhile, and each one after it knows: what is older is stored, or a fault, for good.
+
+        Args:
+            trades_from: Where it is to be.
+            is_ready: Asked before it moves; if not, it stays where it was.
+
+        Raises:
+            AlreadyRunning, SchemaMismatch, StoreUnavailable: As `write`.
+        """
+        async with self._own() as connection:
+            known = await lifecycle.trades_from(connection)
+            if (known is None or known < trades_from) and await is_ready(connection):
+                await connection.execute(lifecycle.MOVE_TRADES_FROM, trades_from)
+                known = trades_from
+            if self._writer is not None:
+                self._writer.trades_from = known
+            return known
+
+    @asynccontextmanager
+    async def upkeep(self) -> AsyncIterator[asyncpg.Connection]:
+        """
+        Yield a connection of its own, with no limit to how long a statement takes.
+
+        Raises:
+            UpkeepFailed: For whatever the database refuses inside the block.
+            StoreUnavailable: If it does not answer.
+        """
+        try:
+            with translated():
+                connection = await self._connect("launch-monitor upkeep", _UPKEEP_SETTINGS, command_timeout_s=None)
+                try:
+                    yield connection
+                finally:
+                    connection.terminate()
+        except asyncpg.PostgresError as error:
+            raise UpkeepFailed(f"PostgreSQL: {error} ({error.sqlstate})") from error
+
+    @asynccontextmanager
+    async def _own(self) -> AsyncIterator[asyncpg.Connection]:
+        """Yield the connection that holds the lock, in turn with batches."""
         async with self._turn:
             with translated():
                 connection = await self._connected()
                 try:
-                    settled = await self._settle(connection, batch)
-                    return settled if settled is not None else await self._commit(connection, batch)
+                    yield connection
                 except _USELESS:
                     connection.terminate()
                     raise
@@ -235,6 +323,12 @@ class Store:
         """Return a hole, or None if there is none of that id."""
         async with self._reader() as connection:
             return await asked.hole(connection, hole_id)
+
+    async def trades_from(self) -> int | None:
+        """Return the Unix second before which no trade is taken any more; None: all are."""
+        async with self._reader() as connection:
+            at = await lifecycle.trades_from(connection)
+            return None if at is None else int(at.timestamp())
 
     async def file_hole(
         self, first_slot: int, last_slot: int, reason: str, signature: str | None = None, feed: str = ""
@@ -313,14 +407,8 @@ class Store:
         Raises:
             AlreadyRunning, SchemaMismatch, StoreUnavailable: As `write`.
         """
-        async with self._turn:
-            with translated():
-                connection = await self._connected()
-                try:
-                    await connection.execute(sql.NOTE_FAILED_TRY, hole_id, clean(reason))
-                except _USELESS:
-                    connection.terminate()
-                    raise
+        async with self._own() as connection:
+            await connection.execute(sql.NOTE_FAILED_TRY, hole_id, clean(reason))
 
     async def forget_chain(self) -> int:
         """
@@ -331,15 +419,9 @@ class Store:
         Raises:
             AlreadyRunning, SchemaMismatch, StoreUnavailable: As `write`.
         """
-        async with self._turn:
-            with translated():
-                connection = await self._connected()
-                try:
-                    count: int = await connection.fetchval(sql.ABANDON_HOLES)
-                except _USELESS:
-                    connection.terminate()
-                    raise
-                return count
+        async with self._own() as connection:
+            count: int = await connection.fetchval(sql.ABANDON_HOLES)
+            return count
 
     async def writer_pid(self) -> int | None:
         """Return the server process of whoever is this database's writer now; None if nobody is."""
@@ -414,6 +496,7 @@ class Store:
             if self._writer is None or self._writer.newest_batch_no != newest_batch_no:
                 # The first time; or somebody else wrote meanwhile, and what we remember may not be so any more.
                 self._writer = await self._new_writer(connection, newest_batch_no)
+            self._writer.trades_from = await lifecycle.trades_from(connection)
         except BaseException:
             connection.terminate()
             raise
@@ -441,7 +524,7 @@ class Store:
     async def _new_writer(self, connection: asyncpg.Connection, newest_batch_no: int) -> Writer:
         slot = await read.newest_slot(connection)
         return Writer(
-            Partitions() if self.edition == "plain" else None,
+            Partitions(self._chunk_interval) if self.edition == "plain" else None,
             stored_slot=-1 if slot is None else slot,
             schema=await migrate.newest(connection),
             newest_batch_no=newest_batch_no,

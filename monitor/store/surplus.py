@@ -8,7 +8,7 @@ from decoders.core.types import Other
 from monitor.store.sort import clean_fault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from decoders.core.types import Fact, Fault
     from monitor.store.rows import Row, Times
@@ -39,16 +39,25 @@ def tail_rows(found: Sorted, trades: Iterable[int], times: Times) -> list[Row]:
     return list(rows.values())
 
 
-def fault_rows(found: Sorted, times: Times, batch_no: int) -> tuple[list[Row], dict[tuple[Any, ...], int]]:
+def refused_mints(found: Sorted) -> list[str]:
+    """Return the tokens of which something is refused because a number is too large, each once."""
+    return sorted({mint for _, fault in found.faults.values() if (mint := clean_fault(fault).mint) is not None})
+
+
+def fault_rows(
+    found: Sorted, times: Times, batch_no: int, tokens: Mapping[str, int]
+) -> tuple[list[Row], dict[tuple[Any, ...], int]]:
     """
     Return one row in the order of `sql.FAULT_COLUMNS` for each fault, and where its first copy is, by identity.
 
-    Other slots in which it was told are noted as landings.
+    Other slots in which it was told are noted as landings. `tokens` are the ids of `refused_mints`.
     """
     rows: dict[tuple[Any, ...], Row] = {}
     places: dict[tuple[Any, ...], int] = {}
     for at, (kind, fault) in found.faults.items():
-        row = _fault_row(clean_fault(fault), kind, times, batch_no)
+        cleaned = clean_fault(fault)
+        token_id = None if cleaned.mint is None else tokens[cleaned.mint]
+        row = (*_fault_row(cleaned, kind, times, batch_no), token_id)
         key = (row[0], row[1], row[3], row[4], row[5])
         first = rows.setdefault(key, row)
         if first[_SLOT] == row[_SLOT]:

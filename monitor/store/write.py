@@ -37,7 +37,7 @@ from monitor.store.rows import (
 )
 from monitor.store.settle import Settlement, settle
 from monitor.store.sort import Known, cold_facts, sort
-from monitor.store.surplus import fault_rows, tail_rows
+from monitor.store.surplus import fault_rows, refused_mints, tail_rows
 from monitor.store.trim import TRIM_EVERY, trim
 from monitor.store.trouble import REFUSALS, is_refusal
 from monitor.store.worlds import load, save
@@ -114,6 +114,13 @@ class Writer:
         self._markets: Recent[Market, Ids] = Recent(RECENT_MARKETS)
         self._batch_numbers: list[int] = []
         self._look_first = False
+        self.trades_from: datetime | None = None
+        """Trades from before that time are faults; None: there are none such."""
+
+    async def make_ahead(self, connection: asyncpg.Connection, newest: datetime) -> None:
+        """Make the partitions behind that time, where the server does not do that when they are needed."""
+        if self._partitions is not None:
+            await self._partitions.ensure(connection, [newest])
 
     async def prepare(self, connection: asyncpg.Connection, batch: Batch) -> Attempt:
         """
@@ -163,7 +170,14 @@ class Writer:
         self, connection: asyncpg.Connection, batch: Batch, refused: Mapping[int, str], *, look_first: bool
     ) -> Attempt:
         """Try the batch in a new transaction, left open on success."""
-        found = sort(batch.facts, self._times, self._lately, refused, look_closely=bool(batch.resolved))
+        found = sort(
+            batch.facts,
+            self._times,
+            self._lately,
+            refused,
+            look_closely=bool(batch.resolved),
+            trades_from=self.trades_from,
+        )
         if self._partitions is not None:
             await self._partitions.ensure(connection, self._distinct_times(trade for _, trade in found.trade_facts()))
         batch_no = await self._next_batch_no(connection)
@@ -323,8 +337,11 @@ class Writer:
             answers = await connection.fetch(sql.INSERT_TAILS, *zip(*tails, strict=True))
             attempt.still_long = {row[0] for row in answers}
         if found.faults:
-            rows, places = fault_rows(found, self._times, attempt.batch_no)
+            tokens = await _token_ids(connection, refused_mints(found))
+            rows, places = fault_rows(found, self._times, attempt.batch_no, tokens)
             answers = await connection.fetch(sql.INSERT_FAULTS, *zip(*rows, strict=True))
+            if tokens:
+                await connection.execute(sql.TELL_REFUSED, list(tokens.values()))
             attempt.new_faults = {places[tuple(key)] for *key, _, is_new in answers if is_new}
             for *key, slot, _ in answers:
                 told = found.faults[places[tuple(key)]][1]
@@ -389,6 +406,15 @@ class Writer:
             return exact_order(fact.slot, fact.index, fact.position, fact.nth)
         number = self._arrivals.number(fact.slot, fact.pool or fact.mint or "", fact.signature, fact.arrival)
         return arrival_order(fact.slot, number, fact.position, fact.nth)
+
+
+async def _token_ids(connection: asyncpg.Connection, mints: Sequence[str]) -> dict[str, int]:
+    """Return the ids of tokens; those that are not there are made, of which nothing is known but the mint."""
+    if not mints:
+        return {}
+    await connection.execute(sql.MAKE_MINTS, mints)
+    await connection.execute(sql.MAKE_TOKENS, mints)
+    return {row[0]: row[1] for row in await connection.fetch(sql.IDS_OF_TOKENS, mints)}
 
 
 def _transposed(rows: Sequence[Row], places: Iterable[int]) -> list[list[Any]]:

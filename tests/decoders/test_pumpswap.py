@@ -277,8 +277,16 @@ def test_init_boost() -> None:
     (other,) = facts(ran("init_boost", boost))
     assert said(other, "kind", "mint", "pool", "virtual_quote") == ("other", MINT, POOL, 17)
     assert said(other, "real_base", "real_quote") == (None, 67_405_853_790)
-    (fault,) = facts(ran("init_boost", emitted("InitBoostEvent", virtual_quote_reserves=-(1 << 64))))
+    (fault,) = facts(ran("init_boost", emitted("InitBoostEvent", mint=MINT, virtual_quote_reserves=-(1 << 64))))
     assert isinstance(fault, Fault)
+    assert fault.mint == MINT
+
+
+def test_a_trade_that_no_bigint_holds_names_its_token() -> None:
+    """By the pool that it names, if that is known; what it cannot hold otherwise is no matter of the token."""
+    huge = emitted("BuyEvent", **{**BOUGHT, "quote_amount_in": 1 << 63})
+    told = [facts(ran("buy", huge), pools=pools)[0] for pools in (FLIPPED, {})]
+    assert [said(fault, "kind", "mint") for fault in told] == [("fault", MINT), ("fault", None)]
 
 
 class TestFlipped:

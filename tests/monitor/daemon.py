@@ -81,6 +81,18 @@ class Disk:
     is_full: bool = False
 
 
+@dataclass
+class Kept:
+    """How the database is kept in shape."""
+
+    failures: Counter[str] = field(default_factory=lambda: Counter({"candles": 61, "lifecycle": 0}))
+    marks: int = 62
+    oldest_mark_age_s: float = 6.5
+    pieces: int = 63
+    dropped_pieces: int = 64
+    trades_from: float | None = NOW - 86_400
+
+
 def idle() -> tuple[Meters, Flow, Health]:
     """Return meters of a daemon that has nothing to tell."""
     flow = Flow()
@@ -109,6 +121,7 @@ def busy(folder: Path) -> tuple[Meters, Flow, Health]:
     meters.history(HistoryTally(blocks=31, transactions=32, filled=33, failed=34))
     meters.finality(FinalityTally(compared=51, doubted=52, failed=53))
     meters.holes(holes())
+    meters.upkeep(Kept())
     fsync = Histogram((0.1, 1.0))
     fsync.observe(0.5)
     meters.journal(Disk(), 8_192, fsync)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +17,8 @@ from monitor.config import (
     example_toml,
     load,
     markdown_table,
+    parse_age,
+    parse_interval,
     parse_start,
     redact_text,
     redact_url,
@@ -408,3 +411,42 @@ def test_example_and_table_tell_every_setting(file: Path) -> None:
     assert load(file, {}) == Config()
     file.write_text(example_toml())
     assert load(file, {}) == Config()
+
+
+@pytest.mark.parametrize(
+    ("text", "hours"), [("none", None), ("36h", 36), ("1d", 24), ("90d", 90 * 24), ("99999d", 99_999 * 24)]
+)
+def test_ages(text: str, hours: int | None) -> None:
+    """Hours or days, or none."""
+    assert parse_age(text) == (None if hours is None else timedelta(hours=hours))
+
+
+@pytest.mark.parametrize("text", ["", "0d", "7", "7w", "-1d", "1.5h", "1d ", "None", "100000d"])
+def test_what_is_no_age(text: str) -> None:
+    """It is told which setting that is, and what it may be."""
+    cause, mend = refusal(lifecycle__retain_trades=text)
+    assert "lifecycle.retain_trades" in cause
+    assert "or none" in mend
+
+
+@pytest.mark.parametrize("text", ["5h", "none", "36h", "1m", "23h"])
+def test_what_is_no_length_of_pieces(text: str) -> None:
+    """A day is a multiple of it, or it one of a day: candles of a day must not lie in two that go apart."""
+    assert "lifecycle.chunk_interval: 1h, 2h" in refusal(lifecycle__chunk_interval=text)[1]
+
+
+@pytest.mark.parametrize("text", ["1h", "2h", "3h", "4h", "6h", "8h", "12h", "24h", "1d", "7d"])
+def test_lengths_of_pieces(text: str) -> None:
+    """Each that the documentation names."""
+    assert parse_interval(load(None, {}, {"lifecycle.chunk_interval": text}).lifecycle.chunk_interval) >= timedelta(
+        hours=1
+    )
+
+
+def test_candles_outlive_trades() -> None:
+    """And trades outlive two pieces: else the horizon would lie at the newest trade."""
+    assert load(None, {}, {"lifecycle.retain_candles": "90d"}).lifecycle.retain_candles == "90d"
+    assert "retain_trades is" in refusal(lifecycle__retain_candles="89d")[1]
+    assert "or none" in refusal(lifecycle__retain_trades="none", lifecycle__retain_candles="400d")[1]
+    assert "twice chunk_interval" in refusal(lifecycle__retain_trades="13d", lifecycle__chunk_interval="7d")[1]
+    load(None, {}, {"lifecycle.retain_trades": "none", "lifecycle.chunk_interval": "7d"})

@@ -104,6 +104,13 @@ def test_what_need_not_be_stored_may_be() -> None:
     assert [one.member for one in compared(SLOT, said, stored(row(filtered, trader="x"))).differences] == ["trader"]
 
 
+def test_trades_beyond_the_horizon_need_not_be_stored() -> None:
+    """They are dropped, or will be; the first of those that are kept is missing."""
+    found = [compare.said([trade(signature="t")], (), (), trades_from) for trades_from in (AT, AT + 1)]
+    assert [len(compared(SLOT, said, stored()).differences) for said in found] == [1, 0]
+    assert compared(SLOT, found[1], stored(row(trade(signature="t")))).differences == []
+
+
 def test_launches_completions_graduations_and_pools_are_compared_by_what_they_say() -> None:
     """What a fact does not say may have been told by another one, and what changes later is not looked at."""
     launch = facts.launch(slot=SLOT, block_time=AT, name="a\0b", platform_config=None)
