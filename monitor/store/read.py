@@ -182,6 +182,12 @@ async def newest_slot(connection: asyncpg.Connection) -> int | None:
     return slot
 
 
+async def newest_time(connection: asyncpg.Connection) -> datetime | None:
+    """Return the time of the newest trade, or None if there is none."""
+    row = await connection.fetchrow(_NEWEST_TRADE)
+    return None if row is None else row["block_time"]
+
+
 async def oldest_slot(connection: asyncpg.Connection, after_slot: int) -> int | None:
     """Return the slot of the oldest trade behind `after_slot`, or None if there is none."""
     slot: int | None = await connection.fetchval(

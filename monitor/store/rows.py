@@ -64,6 +64,7 @@ COLUMNS = (
     "trader",
 )
 AT = {name: place for place, name in enumerate(COLUMNS)}
+TIME = AT["block_time"]
 SLOT = AT["slot"]
 ORDER = AT["chain_order"]
 EXACT = AT["order_exact"]

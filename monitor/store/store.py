@@ -528,6 +528,7 @@ class Store:
             stored_slot=-1 if slot is None else slot,
             schema=await migrate.newest(connection),
             newest_batch_no=newest_batch_no,
+            newest=await read.newest_time(connection),
         )
 
     async def _take_lock(self, connection: asyncpg.Connection) -> None:

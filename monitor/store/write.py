@@ -10,7 +10,7 @@ import asyncpg
 
 from decoders.core.types import Other, Trade
 from monitor.errors import AlreadyRunning, SchemaMismatch
-from monitor.store import sql
+from monitor.store import candles, sql
 from monitor.store.batch import TOLD_AFTER_FINAL, Batch, Hole, Upgraded, Written
 from monitor.store.changes import market
 from monitor.store.cold import Copy, keep, stale
@@ -28,6 +28,7 @@ from monitor.store.rows import (
     POOL_ID,
     SLOT,
     TAIL,
+    TIME,
     TOKEN_ID,
     Times,
     identity,
@@ -64,7 +65,11 @@ _UPGRADED = tuple(AT[name] for name in sql.UPGRADED_COLUMNS)
 
 @dataclass(slots=True)
 class Attempt:
-    """One try at a batch: what was found out, and what may be remembered once it is committed."""
+    """
+    One try at a batch: what was found out, and what may be remembered once it is committed.
+
+    `times` are those of trades that it stores or changes, `newest` is the last of those that it stores.
+    """
 
     sorted: Sorted
     batch_no: int
@@ -75,6 +80,8 @@ class Attempt:
     touched: Touched = field(default_factory=Touched)
     landed_in: set[int] = field(default_factory=set)
     still_long: set[int] = field(default_factory=set)
+    times: set[datetime] = field(default_factory=set)
+    newest: datetime | None = None
     settlement: Settlement = field(default_factory=Settlement)
     collided: bool = False
     written: Written = field(default_factory=lambda: Written(None))
@@ -94,6 +101,7 @@ class Writer:
         stored_slot: int = -1,
         schema: int | None = None,
         newest_batch_no: int = 0,
+        newest: datetime | None = None,
     ) -> None:
         """
         Begin with nothing remembered.
@@ -103,10 +111,12 @@ class Writer:
             stored_slot: The newest slot with rows.
             schema: The newest step of the schema; None: it may change.
             newest_batch_no: The last number given to a batch by anybody.
+            newest: Time of the newest trade; None: there is none.
         """
         self._partitions = partitions
         self._schema = schema
         self.newest_batch_no = newest_batch_no
+        self._newest = newest
         self._times = Times()
         self._arrivals = Arrivals(stored_slot)
         self._recent: Recent[Identity, int] = Recent(RECENT_TRADES)
@@ -164,6 +174,8 @@ class Writer:
             for gone in attempt.settlement.voided:
                 self._lately.forget(identity(gone))
         self._look_first = attempt.collided
+        if attempt.newest is not None and (self._newest is None or attempt.newest > self._newest):
+            self._newest = attempt.newest
         return attempt.written
 
     async def _try(
@@ -187,6 +199,8 @@ class Writer:
             await self._write_facts(connection, attempt, look_first=look_first)
             if batch.settled or attempt.touched:
                 attempt.settlement = await settle(connection, batch.settled, attempt.touched, batch_no)
+                attempt.times.update(self._distinct_times((*attempt.settlement.voided, *attempt.settlement.revived)))
+            await candles.mark(connection, attempt.times, self._newest)
             attempt.written = _written(attempt, has_row=bool(batch.facts or batch.settled))
             await write_commits(connection, batch, still_long=attempt.still_long)
             for hole in (*_late_holes(batch, attempt), *attempt.settlement.holes):
@@ -220,6 +234,9 @@ class Writer:
         fresh, upgraded = self._split(attempt, rows, stored)
         if attempt.replaced:
             await connection.execute(sql.DELETE_TRADES, *_transposed(attempt.replaced, range(_KEY_WIDTH)))
+        attempt.times = {row[TIME] for row in fresh}
+        attempt.newest = max(attempt.times, default=None)
+        attempt.times.update(row[TIME] for row in upgraded)
         if fresh:
             await connection.copy_records_to_table("transactions", records=fresh, columns=COLUMNS)
         if upgraded:
