@@ -19,8 +19,8 @@ SELECT table_name, column_name FROM information_schema.columns
 
 
 def section(name: str) -> str:
-    """Return what the page says about a table or view."""
-    found = re.search(rf"^### {name}$(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL)
+    """Return what the page says about a table or view; a heading may name several."""
+    found = re.search(rf"^### (?:[^\n]*, )?{name}(?:, [^\n]*)?$(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL)
     assert found, f"docs/SCHEMA.md has no section on {name}"
     return found[1]
 
