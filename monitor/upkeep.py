@@ -11,7 +11,7 @@ import structlog
 
 from monitor.config import parse_age, parse_interval
 from monitor.errors import MonitorError
-from monitor.store import lifecycle
+from monitor.store import candles, lifecycle
 from monitor.store.lifecycle import Rules
 from monitor.store.outlive import keep_told
 from monitor.store.partitions import DAY
@@ -224,10 +224,11 @@ def rules_of(config: Config) -> Rules:
     )
 
 
-def candles_of(store: Store) -> Candles | None:
-    """Return what makes the candles of a database; None: nobody does yet."""
-    del store
-    return None
+def candles_of(store: Store) -> Candles:
+    """Return what makes the candles of a database that was checked, or whose lock is held."""
+    if store.edition is None:
+        raise ValueError("the edition of the database is not known yet")
+    return candles.Candles(store.edition)
 
 
 async def make_candles(store: Store, candles: Candles | None) -> None:
