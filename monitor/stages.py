@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-WIRE_NOTICES = 10_000
-DURABLE_FACTS = 20_000
+# What waits in memory is some 10 KB a notice and 1 KB a fact; what waits longer, waits in the journal.
+WIRE_NOTICES = 2_000
+DURABLE_FACTS = 10_000
 LIVE_FACTS = 5_000
 _LAST_WORDS_S = 1.0
 
