@@ -1,8 +1,8 @@
 """
 The schema's steps, each applied once, in order and never changed afterwards.
 
-A step is a file `NNNN_name.sql`, or one for each edition: `NNNN_name.plain.sql` and so on. It runs in a transaction
-with the note that it was applied, unless its first line is `-- no-transaction`: then its statements (each ends with a
+A step is a file `NNNN_name.sql`, or several that tell their editions: `NNNN_name.timescale.sql`, and for those that share
+a text `NNNN_name.apache-plain.sql`. It runs in a transaction with the note that it was applied, unless its first line is `-- no-transaction`: then its statements (each ends with a
 `;` at the end of a line) run one by one, and it must bear being run again from the start if it was cut short.
 """
 
@@ -31,7 +31,8 @@ log = structlog.get_logger()
 
 NO_TRANSACTION = "-- no-transaction"
 
-_NAME = re.compile(rf"(\d{{4}})_([a-z0-9_]+)(?:\.({'|'.join(EDITIONS)}))?\.sql")
+_EDITION = "|".join(EDITIONS)
+_NAME = re.compile(rf"(\d{{4}})_([a-z0-9_]+)(?:\.((?:{_EDITION})(?:-(?:{_EDITION}))*))?\.sql")
 _LOCK_KEY = int.from_bytes(hashlib.sha256(b"launch-monitor migrate").digest()[:8], signed=True)
 _LOCK_TIMEOUT = "60s"
 
@@ -51,11 +52,11 @@ _HAS_LEDGER = "SELECT to_regclass('schema_migrations') IS NOT NULL"
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One step; `edition` None: the same for all."""
+    """One step, as it is for some editions."""
 
     number: int
     name: str
-    edition: Edition | None
+    editions: tuple[Edition, ...]
     text: str
 
     @property
@@ -93,15 +94,15 @@ def read(folder: Path) -> list[Migration]:
     for path in sorted(folder.glob("*.sql")):
         name = _NAME.fullmatch(path.name)
         if name is None:
-            raise SchemaMismatch(f"{path.name} is no name of a migration", mend="NNNN_name[.edition].sql")
-        edition = next((known for known in EDITIONS if known == name[3]), None)
-        found.append(Migration(int(name[1]), name[2], edition, path.read_text(encoding="utf-8")))
+            raise SchemaMismatch(f"{path.name} is no name of a migration", mend="NNNN_name[.edition[-edition]].sql")
+        named = tuple(known for known in EDITIONS if name[3] is None or known in name[3].split("-"))
+        found.append(Migration(int(name[1]), name[2], named, path.read_text(encoding="utf-8")))
     return found
 
 
 def choose(migrations: Sequence[Migration], edition: Edition) -> list[Migration]:
     """Return the steps of one edition."""
-    return [migration for migration in migrations if migration.edition in (None, edition)]
+    return [migration for migration in migrations if edition in migration.editions]
 
 
 def statements(text: str) -> Iterator[str]:

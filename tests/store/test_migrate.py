@@ -177,6 +177,21 @@ def test_names_are_checked(tmp_path: Path) -> None:
         migrate.read(tmp_path)
 
 
+def test_editions_may_share_a_text(tmp_path: Path) -> None:
+    """A file may name several editions, and one that names an unknown one is a mistake."""
+    (tmp_path / "0001_first.apache-plain.sql").write_text("SELECT 1;")
+    (tmp_path / "0001_first.timescale.sql").write_text("SELECT 2;")
+    steps = migrate.read(tmp_path)
+    assert {edition: [step.text for step in migrate.choose(steps, edition)] for edition in EDITIONS} == {
+        "plain": ["SELECT 1;"],
+        "apache": ["SELECT 1;"],
+        "timescale": ["SELECT 2;"],
+    }
+    (tmp_path / "0002_second.plain-mysql.sql").write_text("SELECT 1;")
+    with pytest.raises(SchemaMismatch, match="0002_second"):
+        migrate.read(tmp_path)
+
+
 def test_every_edition_has_every_number() -> None:
     """Our own steps are complete for each edition, without gaps."""
     steps = migrate.read(migrate.migrations_dir())

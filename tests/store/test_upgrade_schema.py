@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LAST_OF_0_1 = 5
+NEW = sorted({step.number for step in migrate.read(migrate.migrations_dir()) if step.number > LAST_OF_0_1})
 
 _PARTITION = """
 CREATE TABLE transactions_p20260921 PARTITION OF transactions
@@ -59,7 +60,7 @@ async def test_what_was_stored_stays(database_url: str, tmp_path: Path) -> None:
     """Nothing is lost, new trades follow old ones, and undoing a fork leaves what was known before."""
     await old_database(database_url, tmp_path)
     async with await Store.open(database_url) as store:
-        assert [step.number for step in await store.migrate()] == [6, 7]
+        assert [step.number for step in await store.migrate()] == NEW
         await store.lock()
         async with store._reader() as connection:
             before = dict(await connection.fetchrow("SELECT * FROM tokens"))
@@ -125,7 +126,7 @@ async def test_a_migration_that_was_killed_is_done_again(database_url: str, tmp_
         assert isinstance((await asyncio.gather(migrating, return_exceptions=True))[0], Exception)
         assert await watcher.fetchval("SELECT to_regclass('changes')") is None
         await holder.execute("ROLLBACK")
-        assert len(await store.migrate()) == 2
+        assert len(await store.migrate()) == len(NEW)
         assert await store.check() in ("plain", "apache", "timescale")
     await holder.close()
     await watcher.close()
