@@ -64,6 +64,11 @@ class Offer:
                 f"TimescaleDB {self.timescale} is too old",
                 mend=f"install {oldest} or later, and run ALTER EXTENSION timescaledb UPDATE in the database",
             )
+        if not self.is_preloaded:
+            raise SchemaMismatch(
+                "this database has the extension timescaledb, but the server was started without it",
+                mend="put timescaledb into shared_preload_libraries in the server's configuration, and restart it",
+            )
         if edition == "timescale" and self.edition != "timescale":
             raise SchemaMismatch(
                 "the schema uses TimescaleDB's community features, which the server's licence refuses",
