@@ -1,4 +1,4 @@
-"""TimescaleDB that is there by halves: a clear word with its mend, and nothing half-applied. Most needs a server of it."""
+"""TimescaleDB that is there by halves: a clear word with its mend, and nothing half-applied. Most of it needs one."""
 
 from __future__ import annotations
 
