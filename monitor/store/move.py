@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
     from monitor.store.edition import Offer
 
-    # Given a table as SQL names it, brings its rows to where the new schema has them, and returns how many they are.
-    Keeper = Callable[[asyncpg.Connection, str], Awaitable[int]]
+    # Returns the table that takes the rows, as SQL names it.
+    Place = Callable[[asyncpg.Connection], Awaitable[str]]
 
-KEEPERS: Mapping[str, Keeper] = {}
+PLACES: Mapping[str, Place] = {}
 """By name: tables that have no counterpart in the other editions, whose rows have a place there all the same."""
 
 _GRANTS = "kept_grants"
@@ -93,7 +93,7 @@ SELECT pg_get_serial_sequence($1, attname) AS old, pg_get_serial_sequence($2, at
 """
 _KEY = """
 SELECT quote_ident(column_name) AS key FROM timescaledb_information.dimensions
- WHERE quote_ident(hypertable_schema) = $1 AND hypertable_name = $2 AND dimension_number = 1
+ WHERE format('%I.%I', hypertable_schema, hypertable_name)::regclass = to_regclass($1) AND dimension_number = 1
 """
 
 
@@ -112,7 +112,7 @@ async def to_timescale(
     told: Callable[[str], None],
     *,
     folder: Path | None = None,
-    keepers: Mapping[str, Keeper] = KEEPERS,
+    places: Mapping[str, Place] = PLACES,
 ) -> None:
     """
     Make the schema one of the TimescaleDB that the server offers; a new or an up-to-date one is only migrated.
@@ -121,7 +121,7 @@ async def to_timescale(
         connection: Without a transaction. It is good for nothing else afterwards, and to be closed.
         told: Called with a line of progress after each piece that is committed.
         folder: Where the steps are (None: the program's own).
-        keepers: What becomes of tables that the new schema lacks.
+        places: Where rows of tables go that the new schema lacks.
 
     Raises:
         AlreadyRunning: If a daemon writes, or somebody else migrates.
@@ -148,7 +148,7 @@ async def to_timescale(
                     told(f"applied {step.number:04}_{step.name}")
                 for table in await connection.fetch(_RELATIONS, aside):
                     if table["whole"] is None and table["name"] not in (_LEDGER, _GRANTS):
-                        await _bring(moving, table, keepers)
+                        await _bring(moving, table, places)
                 await _finish(moving)
 
 
@@ -239,26 +239,28 @@ async def _set_aside(moving: _Moving, made: re.Pattern[str]) -> None:
     moving.told(f"set the tables aside into the schema {aside}")
 
 
-async def _bring(moving: _Moving, table: asyncpg.Record, keepers: Mapping[str, Keeper]) -> None:
+async def _bring(moving: _Moving, table: asyncpg.Record, places: Mapping[str, Place]) -> None:
     """Bring a table's rows over, a piece at a time, and drop it."""
     connection, old, new = moving.connection, table["path"], f"{moving.ours}.{table['name']}"
     if await connection.fetchval("SELECT to_regclass($1) IS NULL", new):
-        await _keep(moving, table, keepers.get(table["name"]))
-        return
+        if table["name"] not in places:
+            await _drop_empty(moving, old)
+            return
+        new = await places[table["name"]](connection)
     columns = await connection.fetch(_COLUMNS, table["oid"], new)
     lost = [column["name"] for column in columns if column["is_generated"] is None]
     if lost:
         raise SchemaMismatch(f"the new table {table['name']} lacks {', '.join(lost)}")
-    key = await connection.fetchval(_KEY, moving.ours, table["name"])
-    for piece in await connection.fetch(_PIECES, table["oid"]):
+    key = await connection.fetchval(_KEY, new)
+    pieces = await connection.fetch(_PIECES, table["oid"])
+    for piece in pieces:
         async with connection.transaction():
             count = await _copy(connection, piece["path"], new, columns, key)
             await connection.execute(f"DROP TABLE {piece['path']}")
         moving.told(f"moved {piece['path']}: {count:,} rows")
     async with connection.transaction():
-        # Of a table in pieces nothing is left; the new one may hold no more than the steps put there.
-        whole = key is None
-        if whole:
+        # Of a table in pieces nothing is left now. A new one that is no hypertable holds what the steps put there.
+        if key is None:
             await connection.execute(f"DELETE FROM {new}")
         count = await _copy(connection, old, new, columns, key)
         for sequence in await connection.fetch(_SEQUENCES, old, new):
@@ -266,7 +268,7 @@ async def _bring(moving: _Moving, table: asyncpg.Record, keepers: Mapping[str, K
                 f"SELECT setval('{sequence['new']}', last_value, is_called) FROM {sequence['old']}"
             )
         await connection.execute(f"DROP TABLE {old}")
-    if whole:
+    if not pieces:
         moving.told(f"moved {table['name']}: {count:,} rows")
     await connection.execute(f"ANALYZE {new}")
 
@@ -294,16 +296,16 @@ async def _copy(
     return count
 
 
-async def _keep(moving: _Moving, table: asyncpg.Record, keeper: Keeper | None) -> None:
-    """Drop a table that the new schema lacks, its rows being where they belong there, or absent."""
-    connection, path = moving.connection, table["path"]
-    async with connection.transaction():
-        count = await connection.fetchval(f"SELECT count(*) FROM {path}")
-        kept = await keeper(connection, path) if keeper is not None else 0
-        if kept != count:
-            raise SchemaMismatch(f"the new schema has no place for {count - kept} rows of {path}")
-        await connection.execute(f"DROP TABLE {path}")
-    moving.told(f"moved {table['name']}: {count:,} rows")
+async def _drop_empty(moving: _Moving, old: str) -> None:
+    async with moving.connection.transaction():
+        await moving.connection.execute(f"LOCK TABLE {old} IN ACCESS EXCLUSIVE MODE")
+        count = await moving.connection.fetchval(f"SELECT count(*) FROM {old}")
+        if count:
+            raise SchemaMismatch(
+                f"the new schema has no place for {count} rows of {old}",
+                mend="nothing is lost: run this again with a launch-monitor that knows where they go",
+            )
+        await moving.connection.execute(f"DROP TABLE {old}")
 
 
 async def _finish(moving: _Moving) -> None:
