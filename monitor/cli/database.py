@@ -1,6 +1,6 @@
 """`migrate`: the database's schema, brought up to this program's."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -10,12 +10,22 @@ from monitor.cli.loop import finish
 from monitor.cli.options import ConfigFile, read_config
 from monitor.cli.say import tell
 from monitor.config import Config, redact_url
-from monitor.errors import ConfigError
+from monitor.errors import ConfigError, UsageError
 from monitor.store.store import Store
 
 
 def migrate(
     check: Annotated[bool, typer.Option("--check", help="Change nothing; exit 78 if something is to be done.")] = False,
+    to_timescale: Annotated[
+        bool,
+        typer.Option(
+            "--to-timescale",
+            help="Make the schema one of TimescaleDB and keep every row; no daemon may write. Cut short, run it again.",
+        ),
+    ] = False,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Make a new schema without TimescaleDB, though the server has it.")
+    ] = False,
     config: ConfigFile = None,
 ) -> None:
     """
@@ -23,12 +33,14 @@ def migrate(
 
     The embedded database needs none of this: the daemon does it at its start.
     """
+    if check + to_timescale + plain > 1:
+        raise UsageError("--check, --to-timescale and --plain exclude each other", mend="give one of them")
     settings = read_config(config)
     log.setup(settings.log.level, settings.log.format)
-    finish(_migrate(settings, check=check))
+    finish(_migrate(settings, "nothing" if check else "move" if to_timescale else "plain" if plain else "steps"))
 
 
-async def _migrate(config: Config, *, check: bool) -> None:
+async def _migrate(config: Config, what: Literal["nothing", "steps", "plain", "move"]) -> None:
     url = servers.find(config).database_url
     if url is None:
         raise ConfigError(
@@ -40,7 +52,12 @@ async def _migrate(config: Config, *, check: bool) -> None:
         url, connect_timeout_s=database.connect_timeout_s, command_timeout_s=database.command_timeout_s
     )
     async with opened as store:
-        if not check:
-            for step in await store.migrate():
-                tell(f"applied {step.number:04}_{step.name}")
+        match what:
+            case "move":
+                await store.migrate_to_timescale(tell)
+            case "steps" | "plain":
+                for step in await store.migrate("plain" if what == "plain" else None):
+                    tell(f"applied {step.number:04}_{step.name}")
+            case "nothing":
+                pass
         tell(f"{redact_url(url)}: the schema is up to date (edition {await store.check()})")

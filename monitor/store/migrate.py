@@ -1,16 +1,17 @@
 """
 The schema's steps, each applied once, in order and never changed afterwards.
 
-A step is a file `NNNN_name.sql`, or several that tell their editions: `NNNN_name.timescale.sql`, and those that share a
-text `NNNN_name.apache-plain.sql`. It runs in a transaction with the note that it was applied, unless its first line is
-`-- no-transaction`: then its statements (each ends with a `;` at the end of a line) run one by one, and it must bear
-being run again from the start if it was cut short.
+A step is a file `NNNN_name.sql`, or several that tell their editions: `NNNN_name.timescale.sql`, and for those that
+share a text `NNNN_name.apache-plain.sql`. It runs in a transaction with the note that it was applied, unless its first
+line is `-- no-transaction`: then its statements (each ends with a `;` at the end of a line) run one by one, and it must
+bear being run again from the start if it was cut short.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,19 +19,20 @@ import asyncpg
 import structlog
 
 from monitor.data import data_dir
-from monitor.errors import SchemaMismatch
-from monitor.store.edition import EDITIONS, detect
+from monitor.errors import AlreadyRunning, ConfigError, SchemaMismatch
+from monitor.store.edition import EDITIONS, LICENCE_MEND, look
 from monitor.store.trouble import translated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
     from pathlib import Path
 
-    from monitor.store.edition import Edition
+    from monitor.store.edition import Edition, Offer
 
 log = structlog.get_logger()
 
 NO_TRANSACTION = "-- no-transaction"
+_OWN_DATABASE = "give launch-monitor a database of its own"
 
 _EDITION = "|".join(EDITIONS)
 _NAME = re.compile(rf"(\d{{4}})_([a-z0-9_]+)(?:\.((?:{_EDITION})(?:-(?:{_EDITION}))*))?\.sql")
@@ -38,7 +40,7 @@ _LOCK_KEY = int.from_bytes(hashlib.sha256(b"launch-monitor migrate").digest()[:8
 _LOCK_TIMEOUT = "60s"
 
 _CREATE_LEDGER = """
-CREATE TABLE schema_migrations (
+CREATE TABLE IF NOT EXISTS schema_migrations (
     number     BIGINT PRIMARY KEY,
     name       TEXT NOT NULL,
     edition    TEXT NOT NULL,
@@ -48,7 +50,28 @@ CREATE TABLE schema_migrations (
 """
 _NOTE = "INSERT INTO schema_migrations (number, name, edition, checksum) VALUES ($1, $2, $3, $4)"
 _APPLIED = "SELECT number, name, edition, checksum FROM schema_migrations ORDER BY number"
-_HAS_LEDGER = "SELECT to_regclass('schema_migrations') IS NOT NULL"
+_LEDGER_COLUMNS = """
+SELECT array_agg(attname::text) FROM pg_attribute
+ WHERE attrelid = to_regclass('schema_migrations') AND attnum > 0 AND NOT attisdropped
+"""
+
+ASIDE = "format('%s_set_aside', current_schema())"
+"""Where tables wait while a schema is made anew (monitor/store/move.py), as SQL."""
+_IS_MOVING = f"SELECT to_regnamespace(quote_ident({ASIDE})) IS NOT NULL"
+
+_MADE = re.compile(
+    r"^\s*CREATE (?:OR REPLACE )?(?:TABLE|(?:MATERIALIZED )?VIEW|FUNCTION) (?:IF NOT EXISTS )?([a-z][a-z0-9_%$]*)",
+    re.MULTILINE,
+)
+_NAMES = """
+SELECT n.name FROM (
+    SELECT oid, relname::text AS name FROM pg_class
+     WHERE relnamespace = current_schema()::regnamespace AND relkind = ANY('{r,p,v,m,f}')
+     UNION ALL
+    SELECT oid, proname::text FROM pg_proc WHERE pronamespace = current_schema()::regnamespace) n
+ WHERE NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = n.oid AND d.deptype = 'e')
+ ORDER BY n.name
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +96,13 @@ class Migration:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The edition that a database's schema was made for, and the steps that it lacks."""
+    """The edition that a schema is made for, the steps that it lacks, all of them, and whether any was applied."""
 
     edition: Edition
     pending: tuple[Migration, ...]
+    steps: tuple[Migration, ...]
+    offer: Offer
+    applied: bool
 
 
 def migrations_dir() -> Path:
@@ -136,46 +162,94 @@ async def newest(connection: asyncpg.Connection) -> int:
     return number
 
 
-async def apply(connection: asyncpg.Connection, folder: Path | None = None) -> list[Migration]:
+async def apply(
+    connection: asyncpg.Connection, folder: Path | None = None, *, edition: Edition | None = None, moving: bool = False
+) -> list[Migration]:
     """
     Bring the database's schema up to this program's, and return the steps that it took.
 
     Two at once do no harm: the second waits for the first, up to a minute.
 
+    Args:
+        connection: Whose user will own what is made.
+        folder: Where the steps are (None: the program's own).
+        edition: What a new schema is made for (None: the most that the server offers).
+        moving: Whether this is part of a move to another edition.
+
     Raises:
-        SchemaMismatch: If the database is ahead, an applied step was changed, or its tables are not ours.
+        SchemaMismatch: If the database is ahead, an applied step was changed, or its tables are not ours; or if it is
+            new, and TimescaleDB is there but for the extension in this database.
+        ConfigError: If the user has no right to do it.
+        AlreadyRunning: If somebody else has been migrating for a minute.
         StoreUnavailable: If the server does not answer.
     """
     with translated():
-        await connection.execute(f"SET lock_timeout = '{_LOCK_TIMEOUT}'")
-        await connection.execute("SELECT pg_advisory_lock($1)", _LOCK_KEY)
-        connection.add_log_listener(_log_notice)
-        try:
-            if not await connection.fetchval(_HAS_LEDGER):
-                await connection.execute(_CREATE_LEDGER)
-            state = await find(connection, folder)
+        async with locked(connection):
+            state = await find(connection, folder, edition=edition, moving=moving)
+            if not state.applied:
+                await _look_before(connection, state, edition)
             for migration in state.pending:
-                await _apply_one(connection, migration, state.edition)
+                is_first = not state.applied and migration is state.pending[0]
+                await _apply_one(connection, migration, state.edition, is_first=is_first)
                 log.info("migration_applied", number=migration.number, name=migration.name, edition=state.edition)
-        finally:
-            if not connection.is_closed():
-                connection.remove_log_listener(_log_notice)
-                await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK_KEY)
-                await connection.execute("RESET lock_timeout")
     return list(state.pending)
 
 
-async def find(connection: asyncpg.Connection, folder: Path | None = None) -> State:
+@asynccontextmanager
+async def locked(connection: asyncpg.Connection) -> AsyncIterator[None]:
+    """
+    Be the only one who migrates this database inside the block. One connection may do so more than once.
+
+    Raises:
+        AlreadyRunning: If somebody else has been at it for a minute.
+    """
+    await connection.execute(f"SET lock_timeout = '{_LOCK_TIMEOUT}'")
+    try:
+        await connection.execute("SELECT pg_advisory_lock($1)", _LOCK_KEY)
+    except asyncpg.LockNotAvailableError as error:
+        raise AlreadyRunning(
+            f"another process has been migrating this database for {_LOCK_TIMEOUT}",
+            mend="let it end, or end it (pg_stat_activity shows it as `launch-monitor migrate`), and try again",
+        ) from error
+    connection.add_log_listener(_log_notice)
+    try:
+        yield
+    finally:
+        if not connection.is_closed():
+            connection.remove_log_listener(_log_notice)
+            await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK_KEY)
+            await connection.execute("RESET lock_timeout")
+
+
+async def find(
+    connection: asyncpg.Connection,
+    folder: Path | None = None,
+    *,
+    edition: Edition | None = None,
+    moving: bool = False,
+) -> State:
     """
     Compare a database with the steps of a folder (None: the program's own).
 
+    Args:
+        connection: Of the database.
+        folder: Where the steps are.
+        edition: What a new schema is made for (None: the most that the server offers).
+        moving: Whether tables may be set aside; else a move that was interrupted is an error.
+
     Raises:
-        SchemaMismatch: If the database is ahead, or an applied step was changed.
+        SchemaMismatch: If the database is ahead, an applied step was changed, or the server lacks what it needs.
     """
     files = read(folder or migrations_dir())
-    offered = await detect(connection)
-    applied = await connection.fetch(_APPLIED) if await connection.fetchval(_HAS_LEDGER) else []
-    edition: Edition = applied[0]["edition"] if applied else offered
+    offer = await look(connection)
+    applied = await connection.fetch(_APPLIED) if await _has_ledger(connection) else []
+    if not moving and await is_moving(connection):
+        raise SchemaMismatch(
+            "the schema is half-way to TimescaleDB: rows of ours are still set aside",
+            mend="run `launch-monitor migrate --to-timescale` again: it goes on where it was",
+        )
+    edition = applied[0]["edition"] if applied else edition or offer.edition
+    offer.bear(edition)
     steps = {step.number: step for step in choose(files, edition)}
     for row in applied:
         step = steps.pop(row["number"], None)
@@ -188,23 +262,70 @@ async def find(connection: asyncpg.Connection, folder: Path | None = None) -> St
     late = [step for step in steps.values() if step.number < last]
     if late:
         raise SchemaMismatch(f"{late[0].number:04}_{late[0].name} comes before what is applied already")
-    return State(edition, tuple(steps.values()))
+    return State(edition, tuple(steps.values()), tuple(choose(files, edition)), offer, bool(applied))
 
 
-async def _apply_one(connection: asyncpg.Connection, migration: Migration, edition: Edition) -> None:
+async def is_moving(connection: asyncpg.Connection) -> bool:
+    """Tell whether a move to another edition began and did not end."""
+    found: bool = await connection.fetchval(_IS_MOVING)
+    return found
+
+
+def made_by(migrations: Sequence[Migration]) -> re.Pattern[str]:
+    """Return what matches the name of each table, view and function that some steps make, those of loops included."""
+    names = {name for step in migrations for name in _MADE.findall(step.text)} | {"schema_migrations"}
+    return re.compile("|".join(re.sub(r"%(?:\d+\$)?[sI]", "[a-z0-9_]+", name) for name in sorted(names)))
+
+
+async def _has_ledger(connection: asyncpg.Connection) -> bool:
+    columns = await connection.fetchval(_LEDGER_COLUMNS)
+    if columns is not None and not {"number", "name", "edition", "checksum"} <= set(columns):
+        raise SchemaMismatch("the table schema_migrations is another program's", mend=_OWN_DATABASE)
+    return columns is not None
+
+
+async def _look_before(connection: asyncpg.Connection, state: State, wanted: Edition | None) -> None:
+    """Look at a database that has nothing of ours yet, so that the first step is not taken where the last one fails."""
+    if wanted is None and state.offer.timescale is None and state.offer.is_preloaded:
+        raise SchemaMismatch(
+            "the server has TimescaleDB, but this database lacks the extension",
+            mend="run CREATE EXTENSION timescaledb in it; to do without, run `launch-monitor migrate --plain`",
+        )
+    ours = made_by(state.pending)
+    names = [row[0] for row in await connection.fetch(_NAMES)]
+    foreign = [name for name in names if ours.fullmatch(name) and name != "schema_migrations"]
+    if foreign:
+        raise SchemaMismatch(
+            f"there are tables of other programs by our names: {', '.join(foreign)}", mend=_OWN_DATABASE
+        )
+
+
+async def _apply_one(connection: asyncpg.Connection, migration: Migration, edition: Edition, *, is_first: bool) -> None:
     note = (_NOTE, migration.number, migration.name, edition, migration.checksum)
     try:
         if migration.in_transaction:
             async with connection.transaction():
+                if is_first:
+                    await connection.execute(_CREATE_LEDGER)
                 await connection.execute(migration.text)
                 await connection.execute(*note)
         else:
+            if is_first:
+                await connection.execute(_CREATE_LEDGER)
             for statement in statements(migration.text):
                 await connection.execute(statement)
             await connection.execute(*note)
-    except (asyncpg.DuplicateTableError, asyncpg.DuplicateObjectError) as error:
+    except (asyncpg.DuplicateTableError, asyncpg.DuplicateObjectError, asyncpg.DuplicateFunctionError) as error:
+        raise SchemaMismatch(f"{migration.number:04}_{migration.name}: {error}", mend=_OWN_DATABASE) from error
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise ConfigError(
+            f"PostgreSQL refuses {migration.number:04}_{migration.name}: {error}",
+            mend="migrate as the owner of the tables; to make them, a user needs GRANT USAGE, CREATE ON SCHEMA public",
+        ) from error
+    except asyncpg.FeatureNotSupportedError as error:
         raise SchemaMismatch(
-            f"{migration.number:04}_{migration.name}: {error}", mend="give launch-monitor a database of its own"
+            f"PostgreSQL cannot do {migration.number:04}_{migration.name}: {error}",
+            mend=LICENCE_MEND if "license" in str(error) else None,
         ) from error
     except asyncpg.SyntaxOrAccessError as error:
         raise SchemaMismatch(f"{migration.number:04}_{migration.name} failed: {error}") from error

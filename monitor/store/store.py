@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,7 +11,8 @@ import asyncpg
 import structlog
 
 from monitor.errors import AlreadyRunning, LockLost, StoreUnavailable, StoreWentBack, UpkeepFailed
-from monitor.store import asked, kept, lifecycle, migrate, read, slots, sql
+from monitor.store import asked, kept, lifecycle, migrate, move, read, slots, sql
+from monitor.store.locks import WRITER_HOLDER, WRITER_KEY
 from monitor.store.partitions import DAY, Partitions
 from monitor.store.rows import clean
 from monitor.store.trim import KEPT_BATCHES
@@ -32,13 +32,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-_WRITER_KEY = int.from_bytes(hashlib.sha256(b"launch-monitor writer").digest()[:8], signed=True)
-_HOLDER = """
-SELECT pid FROM pg_locks
- WHERE locktype = 'advisory' AND granted AND objsubid = 1
-   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-   AND (classid::bigint << 32 | objid::bigint) = $1
-"""
 _WRITER_SETTINGS = {
     "jit": "off",
     "lock_timeout": "10s",
@@ -149,22 +142,43 @@ class Store:
             return
         self._readers.terminate()
 
-    async def migrate(self) -> list[migrate.Migration]:
+    async def migrate(self, edition: Edition | None = None) -> list[migrate.Migration]:
         """
         Bring the schema up to this program's and return the steps taken.
 
+        Args:
+            edition: What a new schema is made for (None: the most that the server offers).
+
         Raises:
             SchemaMismatch: If the database is ahead or not ours.
+            AlreadyRunning, ConfigError: As `migrate.apply`.
             StoreUnavailable: If it does not answer.
         """
+        async with self._migrating() as connection:
+            return await migrate.apply(connection, edition=edition)
+
+    async def migrate_to_timescale(self, told: Callable[[str], None]) -> None:
+        """
+        Make the schema one of the TimescaleDB that the server offers, and keep every row.
+
+        Args:
+            told: Called with a line of progress after each piece.
+
+        Raises:
+            AlreadyRunning, ConfigError, SchemaMismatch, StoreUnavailable: As `move.to_timescale`.
+        """
+        async with self._migrating() as connection:
+            await move.to_timescale(connection, told)
+
+    @asynccontextmanager
+    async def _migrating(self) -> AsyncIterator[asyncpg.Connection]:
         with translated():
             connection = await self._connect("launch-monitor migrate", {}, command_timeout_s=None)
         try:
-            taken = await migrate.apply(connection)
+            yield connection
             self.edition = await migrate.check(connection)
         finally:
             connection.terminate()
-        return taken
 
     async def check(self) -> Edition:
         """
@@ -426,7 +440,7 @@ class Store:
     async def writer_pid(self) -> int | None:
         """Return the server process of whoever is this database's writer now; None if nobody is."""
         async with self._reader() as connection:
-            pid: int | None = await connection.fetchval(_HOLDER, _WRITER_KEY)
+            pid: int | None = await connection.fetchval(WRITER_HOLDER, WRITER_KEY)
             return pid
 
     async def oldest_slot(self, after_slot: int = -1) -> int | None:
@@ -532,9 +546,9 @@ class Store:
         )
 
     async def _take_lock(self, connection: asyncpg.Connection) -> None:
-        if await connection.fetchval("SELECT pg_try_advisory_lock($1)", _WRITER_KEY):
+        if await connection.fetchval("SELECT pg_try_advisory_lock($1)", WRITER_KEY):
             return
-        holder = await connection.fetchval(_HOLDER, _WRITER_KEY)
+        holder = await connection.fetchval(WRITER_HOLDER, WRITER_KEY)
         if holder is None or holder == self._writing_pid:
             # The server has not yet noticed that our last connection is gone. It may be committing right now: what
             # became of that batch can be told once it is gone.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
@@ -161,7 +162,7 @@ async def test_without_the_right_to_make_roles_the_reader_is_skipped(
 
 async def test_no_rights_and_no_database(server_url: str) -> None:
     """A database that is not there, and a server that is not there, are told apart."""
-    async with await Store.open(server_url.replace("/postgres?", "/absent?")) as store:
+    async with await Store.open(urlunsplit(urlsplit(server_url)._replace(path="/absent"))) as store:
         with pytest.raises(ConfigError, match="absent"):
             await store.check()
     async with await Store.open("postgresql://nobody@127.0.0.1:1/x") as store:

@@ -23,13 +23,13 @@ class Wire:
     """
 
     def __init__(self, url: str) -> None:
-        self._target = f"{parse_qs(urlsplit(url).query)['host'][0]}/.s.PGSQL.{_PORT}"
+        self._url = urlsplit(url)
         self.cut: Cut | None = None
         self._done: asyncio.TaskGroup | None = None
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry one connection."""
-        there = await asyncio.open_unix_connection(self._target)
+        there = await self._connect()
         answers = asyncio.create_task(_pass_on(there[0], writer))
         try:
             while data := await reader.read(1 << 16):
@@ -49,6 +49,12 @@ class Wire:
             writer.close()
             there[1].close()
 
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._url.hostname:
+            return await asyncio.open_connection(self._url.hostname, self._url.port or _PORT)
+        folder = parse_qs(self._url.query)["host"][0]
+        return await asyncio.open_unix_connection(f"{folder}/.s.PGSQL.{_PORT}")
+
 
 async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     while data := await reader.read(1 << 16):
@@ -58,10 +64,12 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 
 @asynccontextmanager
 async def wire(url: str, folder: Path) -> AsyncIterator[tuple[Wire, str]]:
-    """Yield a wire to the server at `url` and the URL that leads through it."""
+    """Yield a wire to the server at `url` (TCP or a unix socket) and the URL that leads through it."""
     wire = Wire(url)
     server = await asyncio.start_unix_server(wire.serve, folder / f".s.PGSQL.{_PORT}")
     try:
-        yield wire, urlunsplit(urlsplit(url)._replace(query=f"host={folder}&port={_PORT}"))
+        there = urlsplit(url)
+        user = there.netloc.rpartition("@")[0]
+        yield wire, urlunsplit(there._replace(netloc=f"{user}@", query=f"host={folder}&port={_PORT}"))
     finally:
         server.close()
