@@ -26,6 +26,7 @@ COMMANDS = {
     "record": "captures.record",
     "replay": "captures.replay",
     "ingest": "daemon.ingest",
+    "export": "export.export",
     "migrate": "database.migrate",
     "check-config": "checks.check_config",
     "install-units": "units.install_units",
