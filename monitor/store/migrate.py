@@ -1,15 +1,18 @@
-"""
+r"""
 The schema's steps, each applied once, in order and never changed afterwards.
 
 A step is a file `NNNN_name.sql`, or one for each edition: `NNNN_name.plain.sql` and so on. It runs in a transaction
 with the note that it was applied, unless its first line is `-- no-transaction`: then its statements (each ends with a
-`;` at the end of a line) run one by one, and it must bear being run again from the start if it was cut short.
+`;` at the end of a line) run one by one, and it must bear being run again from the start if it was cut short. One that
+ends with `\gexec` instead returns statements, which then run one by one, as in psql.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +20,7 @@ import asyncpg
 import structlog
 
 from monitor.data import data_dir
-from monitor.errors import SchemaMismatch
+from monitor.errors import SchemaMismatch, StoreUnavailable
 from monitor.store.edition import EDITIONS, detect
 from monitor.store.trouble import translated
 
@@ -30,10 +33,12 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 NO_TRANSACTION = "-- no-transaction"
+_RUN_RESULT = "\\gexec"
 
 _NAME = re.compile(rf"(\d{{4}})_([a-z0-9_]+)(?:\.({'|'.join(EDITIONS)}))?\.sql")
 _LOCK_KEY = int.from_bytes(hashlib.sha256(b"launch-monitor migrate").digest()[:8], signed=True)
-_LOCK_TIMEOUT = "60s"
+_LOCK_TIMEOUT_S = 60
+_LOOK_S = 0.1
 
 _CREATE_LEDGER = """
 CREATE TABLE schema_migrations (
@@ -106,7 +111,7 @@ def choose(migrations: Sequence[Migration], edition: Edition) -> list[Migration]
 
 def statements(text: str) -> Iterator[str]:
     """Yield the statements of a step that runs without a transaction."""
-    for statement in re.split(r";[ \t]*(?:\n|$)", text):
+    for statement in re.split(r"(?:;|(?<=\\gexec))[ \t]*(?:\n|$)", text):
         lines = [line for line in statement.splitlines() if line.strip() and not line.lstrip().startswith("--")]
         if lines:
             yield "\n".join(lines)
@@ -145,8 +150,8 @@ async def apply(connection: asyncpg.Connection, folder: Path | None = None) -> l
         StoreUnavailable: If the server does not answer.
     """
     with translated():
-        await connection.execute(f"SET lock_timeout = '{_LOCK_TIMEOUT}'")
-        await connection.execute("SELECT pg_advisory_lock($1)", _LOCK_KEY)
+        await _take_turn(connection)
+        await connection.execute(f"SET lock_timeout = '{_LOCK_TIMEOUT_S}s'")
         connection.add_log_listener(_log_notice)
         try:
             if not await connection.fetchval(_HAS_LEDGER):
@@ -189,6 +194,20 @@ async def find(connection: asyncpg.Connection, folder: Path | None = None) -> St
     return State(edition, tuple(steps.values()))
 
 
+async def _take_turn(connection: asyncpg.Connection) -> None:
+    """
+    Wait until no other process migrates.
+
+    By asking again and again: a statement that waits for the lock has a snapshot, for whose end the other one may be
+    waiting itself (CREATE INDEX CONCURRENTLY).
+    """
+    until = time.monotonic() + _LOCK_TIMEOUT_S
+    while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK_KEY):
+        if time.monotonic() > until:
+            raise StoreUnavailable("another process has been migrating the database for long")
+        await asyncio.sleep(_LOOK_S)
+
+
 async def _apply_one(connection: asyncpg.Connection, migration: Migration, edition: Edition) -> None:
     note = (_NOTE, migration.number, migration.name, edition, migration.checksum)
     try:
@@ -198,7 +217,7 @@ async def _apply_one(connection: asyncpg.Connection, migration: Migration, editi
                 await connection.execute(*note)
         else:
             for statement in statements(migration.text):
-                await connection.execute(statement)
+                await _run(connection, statement)
             await connection.execute(*note)
     except (asyncpg.DuplicateTableError, asyncpg.DuplicateObjectError) as error:
         raise SchemaMismatch(
@@ -206,6 +225,15 @@ async def _apply_one(connection: asyncpg.Connection, migration: Migration, editi
         ) from error
     except asyncpg.SyntaxOrAccessError as error:
         raise SchemaMismatch(f"{migration.number:04}_{migration.name} failed: {error}") from error
+
+
+async def _run(connection: asyncpg.Connection, statement: str) -> None:
+    if not statement.endswith(_RUN_RESULT):
+        await connection.execute(statement)
+        return
+    for row in await connection.fetch(statement.removesuffix(_RUN_RESULT)):
+        for made in filter(None, row):
+            await connection.execute(made)
 
 
 def _log_notice(_: object, message: asyncpg.PostgresLogMessage) -> None:
