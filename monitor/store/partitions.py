@@ -6,6 +6,8 @@ import re
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
+from monitor.store.roles import as_owner
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import date
@@ -59,6 +61,7 @@ async def _create(connection: asyncpg.Connection, day: date) -> None:
     name = f"transactions_p{day:%Y%m%d}"
     first, end = (datetime.combine(at, time(), UTC).isoformat() for at in (day, day + _DAY))
     async with connection.transaction():
+        await as_owner(connection)
         await connection.execute(f"CREATE TABLE {name} (LIKE transactions INCLUDING ALL)")
         await connection.execute(
             f"ALTER TABLE transactions ATTACH PARTITION {name} FOR VALUES FROM ('{first}') TO ('{end}')"
