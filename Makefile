@@ -60,7 +60,7 @@ chaos: $(INSTALLED)
 lock:
 	rm -rf $(VENV)-lock
 	$$(sh .ci/find-python) -m venv $(VENV)-lock
-	$(VENV)-lock/bin/pip install --quiet --disable-pip-version-check --editable '.[embedded,dev,fuzz]'
+	$(VENV)-lock/bin/pip install --quiet --disable-pip-version-check --editable '.[embedded,export,dev,fuzz]'
 	{ head -n 1 constraints.txt; $(VENV)-lock/bin/pip freeze --exclude-editable; } > constraints.new
 	mv constraints.new constraints.txt
 	rm -rf $(VENV)-lock

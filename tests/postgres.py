@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -25,7 +26,7 @@ from monitor.embedded import account
 from monitor.embedded.programs import Programs, find, within_reach
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
 VERSIONS = (18, 16)
 _FOLDERS = {18: "pginstall18", 16: "pginstall"}
@@ -64,16 +65,19 @@ def default_version() -> int:
 
 
 @contextmanager
-def start(version: int | None = None, *, fsync: bool = False) -> Iterator[Server]:
+def start(
+    version: int | None = None, *, fsync: bool = False, settings: Mapping[str, str] | None = None
+) -> Iterator[Server]:
     """
     Run a server until the block ends. Skips the test where the wheel is not installed.
 
     Args:
         version: Major version (None: `default_version`); means nothing with TEST_DATABASE_URL.
         fsync: Whether commits reach the disk, which a benchmark needs and a test does not.
+        settings: More of the server's; `{folder}` in a value is where it lives. With these it is always our own server.
     """
     given = os.environ.get("TEST_DATABASE_URL")
-    if given:
+    if given and settings is None:
         yield Server(given)
         return
     programs = _programs(version or default_version())
@@ -84,6 +88,8 @@ def start(version: int | None = None, *, fsync: bool = False) -> Iterator[Server
         data = folder / "data"
         _run([*as_user, str(programs / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N"])
         options = f"-c listen_addresses= -k {folder} -p {_PORT} -c fsync={'on' if fsync else 'off'}"
+        for name, value in (settings or {}).items():
+            options += f" -c {shlex.quote(f'{name}={value.format(folder=folder)}')}"
         control = [*as_user, str(programs / "pg_ctl"), "-D", str(data), "-w", "-t", "60", "-l", str(folder / "log")]
         _run([*control, "-o", options, "start"])
         try:

@@ -1,9 +1,10 @@
 """The commands under one name. Only the one that is called is imported: most of them need little of the program."""
 
 import importlib
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from monitor.cli.say import installed, tell
 
@@ -12,7 +13,7 @@ Follow Solana launchpads: every launch, trade and graduation becomes a row in Po
 
 `launch-monitor run` needs nothing else: it brings its own database and, without an endpoint, a simulated market.
 """
-# Command -> module and function, in the order of --help.
+# Command -> module and function (or commands of its own), in the order of --help.
 COMMANDS = {
     "run": "daemon.run",
     "tail": "tail.tail",
@@ -26,7 +27,9 @@ COMMANDS = {
     "record": "captures.record",
     "replay": "captures.replay",
     "ingest": "daemon.ingest",
+    "export": "export.export",
     "migrate": "database.migrate",
+    "db": "db.db",
     "check-config": "checks.check_config",
     "install-units": "units.install_units",
     "simulate": "simulate.simulate",
@@ -34,10 +37,19 @@ COMMANDS = {
 }
 
 
+class _InOrder(TyperGroup):
+    """Lists commands as COMMANDS does, whether they have commands of their own or not."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return those that were added."""
+        return sorted(super().list_commands(ctx), key=[*COMMANDS].index)
+
+
 def build(only: str | None = None) -> typer.Typer:
     """Return the command line, with every command, or with the one of that name if there is one."""
     app = typer.Typer(
         name="launch-monitor",
+        cls=_InOrder,
         help=_HELP,
         no_args_is_help=True,
         add_completion=False,
@@ -46,8 +58,12 @@ def build(only: str | None = None) -> typer.Typer:
         callback=_root,
     )
     for name in [only] if only in COMMANDS else COMMANDS:
-        module, _, function = COMMANDS[name].partition(".")
-        app.command(name)(getattr(importlib.import_module(f"monitor.cli.{module}"), function))
+        module, _, member = COMMANDS[name].partition(".")
+        found = getattr(importlib.import_module(f"monitor.cli.{module}"), member)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=name)
+        else:
+            app.command(name)(found)
     return app
 
 

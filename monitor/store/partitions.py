@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
+from monitor.store.roles import as_owner
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -111,6 +113,7 @@ def _time(text: str) -> datetime:
 async def _create(connection: asyncpg.Connection, first: datetime, end: datetime) -> Piece:
     name = await _free_name(connection, first)
     async with connection.transaction():
+        await as_owner(connection)
         await connection.execute(f"CREATE TABLE {name} (LIKE transactions INCLUDING ALL)")
         await connection.execute(
             f"ALTER TABLE transactions ATTACH PARTITION {name} "

@@ -480,6 +480,17 @@ class Store:
             return await read.graduations(connection, limit, platform=platform, mint=mint)
 
     @asynccontextmanager
+    async def alone(self, purpose: str) -> AsyncIterator[asyncpg.Connection]:
+        """Yield a connection for work of any length: none of its statements is given up. It writes nothing."""
+        settings = {"default_transaction_read_only": "on", "datestyle": "ISO", "bytea_output": "hex"}
+        with translated():
+            connection = await self._connect(f"launch-monitor {purpose}", settings, command_timeout_s=None)
+            try:
+                yield connection
+            finally:
+                connection.terminate()
+
+    @asynccontextmanager
     async def _reader(self) -> AsyncIterator[asyncpg.Connection]:
         with translated():
             async with self._readers.acquire(timeout=self._connect_timeout_s) as connection:

@@ -54,6 +54,20 @@ async def test_steps_are_taken_once_and_in_order(connection: asyncpg.Connection,
     assert await connection.fetchval("SELECT indisvalid FROM pg_index WHERE indexrelid = 'third'::regclass")
 
 
+async def test_a_step_may_make_its_statements(connection: asyncpg.Connection, folder: Path) -> None:
+    r"""What a statement before `\gexec` returns is run, each outside of a transaction, as psql does."""
+    (folder / "0004_fourth.sql").write_text(
+        "-- no-transaction\n"
+        "SELECT format('CREATE INDEX CONCURRENTLY %I ON first (id)', 'made_' || n), NULL FROM generate_series(1, 2) n\n"
+        "\\gexec\n\n"
+        "SELECT 'nonsense' WHERE FALSE \\gexec\n"
+        "CREATE TABLE fourth (id BIGINT);\n"
+    )
+    await migrate.apply(connection, folder)
+    made = "SELECT count(*) FROM pg_class WHERE relname IN ('made_1', 'made_2', 'fourth')"
+    assert await connection.fetchval(made) == 3
+
+
 async def test_a_new_step_is_pending_until_applied(connection: asyncpg.Connection, folder: Path) -> None:
     """`check` names what is missing and how to mend it."""
     await migrate.apply(connection, folder)

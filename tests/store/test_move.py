@@ -461,8 +461,8 @@ async def test_a_table_without_a_place_is_kept(plain_url: str, tmp_path: Any) ->
         return "elsewhere"
 
     with pytest.raises(SchemaMismatch, match="no place for 5 rows"):
-        await run({})
-    await run({"kept": place})
+        await run(dict(move.PLACES))
+    await run({**move.PLACES, "kept": place})
     assert len((await rows(plain_url))["elsewhere"]) == 5
 
 
