@@ -10,13 +10,11 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-from pathlib import Path
 
-from bench.table import machine, markdown, update
+from bench.table import PAGE, machine, markdown, update
 
-SUITES = ("decode", "journal")
-LONG = ("outage", "soak")
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "BENCHMARKS.md"
+SUITES = ("decode", "journal", "store", "replay")
+LONG = ("live", "growth", "compression", "outage", "soak")
 
 
 def main() -> int:

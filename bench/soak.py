@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.growth import EVERY_S, HEADER, MIB, line, middle, spent_s
-from bench.growth import minutes as by_minute
+from bench.minutes import EVERY_S, HEADER, MIB, line, middle, spent_s
+from bench.minutes import minutes as by_minute
 from bench.table import Row, figures, machine, update
 from simulator.faults.schedule import SILENT_IN_LOGS
 from tests import postgres

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "BENCHMARKS.md"
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -91,6 +93,15 @@ def _processor() -> str:
         return platform.machine()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def report(page: Path, section: str, found: Sequence[Row], *, write: bool, beside: str = "") -> list[str]:
+    """Print figures as a table, put it into a section of a page if asked to, and return what falls short."""
+    text = f"{machine()}{beside}\n\n{figures(found)}"
+    print(text, flush=True)
+    if write:
+        update(page, section, text)
+    return [miss for row in found for miss in row.misses]
 
 
 def update(page: Path, section: str, text: str) -> None:

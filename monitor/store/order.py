@@ -27,7 +27,9 @@ def exact_order(slot: int, index: int, position: int, nth: int) -> int:
 
 def arrival_order(slot: int, number: int, position: int, nth: int) -> int:
     """Return the order of a fact known by arrival alone; `number` is from `Arrivals`."""
-    return slot << 32 | min(number, _INDEX_MAX) << 14 | min(position, _POSITION_MAX) << 4 | min(nth, _NTH_MAX)
+    if number > _INDEX_MAX or position > _POSITION_MAX or nth > _NTH_MAX:
+        number, position, nth = min(number, _INDEX_MAX), min(position, _POSITION_MAX), min(nth, _NTH_MAX)
+    return slot << 32 | number << 14 | position << 4 | nth
 
 
 def first_order(slot: int, rank: int) -> int:

@@ -108,29 +108,29 @@ def identity(fact: Fact) -> Identity:
 
 def known(trade: Trade) -> int:
     """Return a set of bits: which of the members that a copy may lack this copy has."""
-    bits = int(trade.index is not None)
-    for value in (
-        trade.mark_base,
-        trade.mark_quote,
-        trade.real_base,
-        trade.real_quote,
-        trade.curve_sold,
-        trade.curve_total,
-        trade.protocol_fee,
-        trade.creator_fee,
-        trade.lp_fee,
-        trade.platform_fee,
-        trade.share_fee,
-        trade.cashback,
-        trade.supply,
-        trade.platform,
-        trade.platform_config,
-        trade.canonical,
-        trade.decimals,
-        trade.quote_decimals,
-    ):
-        bits = bits << 1 | (value is not None)
-    return bits << 1 | bool(trade.record is not None and trade.record.tail)
+    # Written out, for it is asked of each trade: a loop takes nearly thrice the time.
+    return (
+        (trade.index is not None) << 19
+        | (trade.mark_base is not None) << 18
+        | (trade.mark_quote is not None) << 17
+        | (trade.real_base is not None) << 16
+        | (trade.real_quote is not None) << 15
+        | (trade.curve_sold is not None) << 14
+        | (trade.curve_total is not None) << 13
+        | (trade.protocol_fee is not None) << 12
+        | (trade.creator_fee is not None) << 11
+        | (trade.lp_fee is not None) << 10
+        | (trade.platform_fee is not None) << 9
+        | (trade.share_fee is not None) << 8
+        | (trade.cashback is not None) << 7
+        | (trade.supply is not None) << 6
+        | (trade.platform is not None) << 5
+        | (trade.platform_config is not None) << 4
+        | (trade.canonical is not None) << 3
+        | (trade.decimals is not None) << 2
+        | (trade.quote_decimals is not None) << 1
+        | bool(trade.record is not None and trade.record.tail)
+    )
 
 
 def trade_row(trade: Trade, at: datetime, order: int, ids: Ids, batch_no: int) -> Row:

@@ -265,9 +265,10 @@ class Writer:
         shown = [trade for at in sightings if isinstance(trade := found.facts[at], Trade)]
         if not cold and not shown:
             return World()
-        unplaced = {at: fact for at, fact in (*cold.items(), *found.trade_facts()) if fact.index is None}
-        for at in sorted(unplaced):
-            self._order(unplaced[at])  # numbers are given by arrival, whatever is looked at first
+        facts = (*cold.items(), *found.trade_facts())
+        unnumbered = {at: fact for at, fact in facts if fact.arrival is None and fact.index is None}
+        for at in sorted(unnumbered):
+            self._order(unnumbered[at])  # numbers are given by arrival, whatever is looked at first
         copies = {at: Copy(fact, self._time(fact), self._order(fact)) for at, fact in cold.items()}
         stored = await stored_changes(connection, {copy.key for copy in copies.values()}) if copies else {}
         for at in stale(copies, stored):

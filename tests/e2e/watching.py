@@ -102,7 +102,7 @@ class Watch:
         assert rss is not None
         return Sample(
             time.monotonic() - self._began,
-            _cpu_s((process / "stat").read_text()),
+            cpu_s((process / "stat").read_text()),
             int(rss[1]) * 1024,
             len(list((process / "fd").iterdir())),
             len(list((process / "task").iterdir())),
@@ -120,7 +120,7 @@ async def watching(watch: Watch) -> AsyncIterator[Watch]:
         task.cancel()
 
 
-def _cpu_s(stat: str) -> float:
+def cpu_s(stat: str) -> float:
     """Return what a process spent, by proc(5): user and system time are the 14th and 15th field, in clock ticks."""
     fields = stat.rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
