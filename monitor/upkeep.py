@@ -115,7 +115,7 @@ class Upkeep:
             return
         newest = await lifecycle.newest(connection)
         if newest is not None:
-            await self._candles.refresh(connection, newest.at)
+            await self._candles.refresh(connection, newest.past)
         found = await lifecycle.marks(connection)
         self.tally.marks, self.tally.oldest_mark_age_s = found.count, found.oldest_age_s
 

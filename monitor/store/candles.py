@@ -12,6 +12,7 @@ All times are the chain's. The local clock would call everything of a lagging fe
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -41,6 +42,9 @@ LEVELS = {
 _DAY = timedelta(days=1)
 _STEP = timedelta(hours=1)
 """What is made in one transaction at most, if the level is not wider: so none is long, whatever there is to be done."""
+_LONGEST_STEP = _DAY
+_QUICK_S = 0.5
+"""After a step that took no longer the next may be twice as long: months of few trades are not made by the hour."""
 _APART = timedelta(minutes=5)
 """Marked times of a batch that are less apart are one range."""
 _EPOCH = datetime(2000, 1, 3, tzinfo=UTC)
@@ -176,6 +180,7 @@ class Candles:
     ) -> int:
         """Bring a watermark (None: there is none yet) up to `target`, oldest trades first; return the steps taken."""
         width, steps = LEVELS[level], 0
+        step = max(_STEP, width)
         if horizon is not None and (through is None or through < horizon):
             through = horizon
         while through is None or through < target:
@@ -184,8 +189,11 @@ class Candles:
                 await connection.execute(_MOVE, level, target)
                 break
             since = _floor(at, width)
-            until = min(target, since + max(_STEP, width))
+            until = min(target, since + step)
+            began = time.monotonic()
             await self._make(connection, level, since, until, moves=True)
+            is_quick = time.monotonic() - began < _QUICK_S
+            step = min(step * 2, _LONGEST_STEP) if is_quick else max(_STEP, width)
             through, steps = until, steps + 1
         return steps
 

@@ -14,6 +14,7 @@ from monitor.errors import AlreadyRunning, LockLost, StoreUnavailable, StoreWent
 from monitor.store import asked, kept, lifecycle, migrate, move, read, slots, sql
 from monitor.store.locks import WRITER_HOLDER, WRITER_KEY
 from monitor.store.partitions import DAY, Partitions
+from monitor.store.roles import as_owner
 from monitor.store.rows import clean
 from monitor.store.trim import KEPT_BATCHES
 from monitor.store.trouble import translated
@@ -280,6 +281,7 @@ class Store:
             with translated():
                 connection = await self._connect("launch-monitor upkeep", _UPKEEP_SETTINGS, command_timeout_s=None)
                 try:
+                    await as_owner(connection)
                     yield connection
                 finally:
                     connection.terminate()

@@ -97,6 +97,7 @@ async def market() -> AsyncIterator[str]:
             await asyncio.wait({running})
 
 
+@pytest.mark.slow
 async def test_tail_follows_a_node_without_any_database(tmp_path: Path) -> None:
     """As JSON and as a table; filters hold; it ends after as many lines as asked for."""
     async with market() as endpoint:
@@ -207,6 +208,7 @@ async def test_a_metrics_port_in_use_ends_the_daemon_before_it_starts_servers(
     assert daemon._metrics_address() == taken
 
 
+@pytest.mark.slow
 async def test_tail_follows_blocks_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A node of one's own may serve whole blocks: then nothing has to be fetched."""
     monkeypatch.setenv(f"{ENVIRONMENT}NODE__FEED", "blocks")
@@ -215,6 +217,7 @@ async def test_tail_follows_blocks_as_well(tmp_path: Path, monkeypatch: pytest.M
     assert (found.code, found.errors, len(found.objects)) == (0, "", 20)
 
 
+@pytest.mark.slow
 async def test_nobody_reading_on_ends_tail(tmp_path: Path) -> None:
     """`tail | head` leaves no traceback, as a table and as JSON."""
     async with market() as endpoint:

@@ -11,6 +11,7 @@ from tests.pipeline import market
 VENUES = {"pumpfun", "pumpswap", "raydium_launchpad", "raydium_cpmm"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("final", [True, False])
 def test_every_fact_is_as_final_as_its_transaction(final: bool) -> None:
     """Of every venue and kind that a market has."""

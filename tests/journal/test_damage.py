@@ -21,6 +21,7 @@ CHUNKS = [[b"one", b"two"], [b"three" * 20], [b"four", b"", b"six"]]
 RECORDS = [record for chunk in CHUNKS for record in chunk]
 
 
+@pytest.mark.slow
 async def test_a_tail_torn_at_any_byte_leaves_what_stands_before_it(tmp_path: Path) -> None:
     """What is read back are whole chunks from the first on; the rest is cut, and logged once with its size."""
     segment = await written(tmp_path / "whole", CHUNKS)

@@ -117,6 +117,7 @@ async def test_a_client_that_does_not_read_is_cut_off() -> None:
             client.close()
 
 
+@pytest.mark.slow
 async def test_many_who_hold_connections_are_bounded() -> None:
     """The 65th connection is closed at once; those before it are served."""
     async with listening({"/": lambda _: text_page(200, "x")}, "127.0.0.1", 0) as server:

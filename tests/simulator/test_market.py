@@ -20,6 +20,9 @@ from simulator.venues.pumpfun import Curve
 from simulator.venues.pumpswap import Pool
 from tests.simulator.reading import differences
 
+# Thousands of transactions for each.
+pytestmark = pytest.mark.slow
+
 RENT = RENT_OF_TOKEN_ACCOUNT
 NAMES = ("pumpfun", "pumpswap", "raydium_launchpad", "raydium_cpmm")
 

@@ -53,6 +53,7 @@ def answer(renderer: Renderer, block: Block, tx: Transaction, encoding: Encoding
     return {"slot": tx.slot, **renderer.transaction(tx, block.parent_hash, encoding), "blockTime": tx.block_time}
 
 
+@pytest.mark.slow
 def test_wire_bytes_equal_json(placed: Placed, renderer: Renderer) -> None:
     """The serialized form, read by solders, has the same accounts, instructions and versions as the JSON."""
     versions = set()

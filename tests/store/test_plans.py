@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 
 from monitor.store import asked, kept, read
+from monitor.store.candles import Candles
 from monitor.store.store import Store
 from tests.store.facts import BLOCK_TIME
 from tests.store.test_schema_doc import PAGE
@@ -37,6 +38,16 @@ WANTED: dict[str, tuple[set[str], ...] | None] = {
     "Volume by quote over the last hour, burns not counted": ({"transactions_pkey"},),
     "How long the last curves took to fill and to graduate": ({"tokens_graduated_at"},),
     "The first price and the last of a token, by the order of the chain": ({"transactions_token_id"},),
+    "Candles of one token over the last hours of the chain": (
+        {"tokens_mint_key"},
+        {"transactions_token_id", "transactions_pool_id"},
+        {"candles_kept_1m_pkey", "candles_kept_1m_bucket", "candles_1m_pool_id"},
+    ),
+    "Candles of one pool, with its traders": (
+        {"pools_address_key"},
+        {"transactions_pool_id"},
+        {"candles_kept_1h_pkey", "candles_1h_pool_id"},
+    ),
     "What could not be read, by reason": ({"faults_unresolved"},),
     "What is missing": ({"holes_open"},),
 }
@@ -96,6 +107,8 @@ async def fill(url: str) -> None:
                 f"FOR VALUES FROM ('{day}') TO ('{day + timedelta(days=1)}')"
             )
     await connection.execute(FILL)
+    assert edition is not None
+    await Candles(edition).refresh(connection, END - timedelta(hours=6))
     await connection.execute("VACUUM ANALYZE")
     await connection.close()
 
