@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from monitor.store.candles import LEVELS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from monitor.store.edition import Edition
+
 INDEXES: dict[str, dict[str, str]] = {
     "batches": {
         "batches_batch_id_key": "UNIQUE btree (id)",
         "batches_pkey": "UNIQUE btree (batch_no)",
+    },
+    "candle_levels": {
+        "candle_levels_pkey": "UNIQUE btree (level)",
     },
     "changes": {
         "changes_pkey": "UNIQUE btree (signature, venue, event, nth, fact, block_time)",
@@ -17,6 +29,7 @@ INDEXES: dict[str, dict[str, str]] = {
         "faults_pkey": "UNIQUE btree (id)",
         "faults_signature_program_event_nth_fact_key": "UNIQUE btree (signature, program, event, nth, fact)",
         "faults_slot": "btree (slot)",
+        "faults_token_id": "btree (token_id) WHERE (token_id IS NOT NULL)",
         "faults_unresolved": "btree (id) WHERE (resolved_at IS NULL)",
     },
     "feeds": {
@@ -37,6 +50,9 @@ INDEXES: dict[str, dict[str, str]] = {
     },
     "landings": {
         "landings_pkey": "UNIQUE btree (signature, slot)",
+    },
+    "lifecycle": {
+        "lifecycle_pkey": "UNIQUE btree (one)",
     },
     "mints": {
         "mints_address_key": "UNIQUE btree (address)",
@@ -61,6 +77,9 @@ INDEXES: dict[str, dict[str, str]] = {
     "snapshots": {
         "snapshots_pkey": "UNIQUE btree (kind, id)",
     },
+    "stale_candles": {
+        "stale_candles_pkey": "UNIQUE btree (id)",
+    },
     "tails": {
         "tails_id": "UNIQUE btree (id)",
         "tails_pkey": "UNIQUE btree (signature, venue, event, nth, fact, block_time)",
@@ -83,3 +102,16 @@ INDEXES: dict[str, dict[str, str]] = {
     },
 }
 """Table -> index -> what stands behind USING in its definition, and UNIQUE. A test holds it against a new database."""
+
+_KEPT = {
+    f"candles_kept_{level}": {
+        f"candles_kept_{level}_bucket": "btree (bucket)",
+        f"candles_kept_{level}_pkey": "UNIQUE btree (pool_id, bucket, token_id, quote_id)",
+    }
+    for level in LEVELS
+}
+
+
+def indexes_of(edition: Edition) -> Mapping[str, Mapping[str, str]]:
+    """Return `INDEXES`, and those of kept candles where they stand in tables of ours."""
+    return INDEXES if edition == "timescale" else INDEXES | _KEPT

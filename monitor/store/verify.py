@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Literal
 
-from monitor.store.indexes import INDEXES
+from monitor.store.indexes import indexes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     import asyncpg
@@ -144,7 +144,7 @@ async def verify(connection: asyncpg.Connection, edition: Edition, limits: Limit
     indexes = [Index(**row) for row in await connection.fetch(_INDEXES)]
     pieces = [(row[0], row[1]) for row in await connection.fetch(_PIECES)]
     since, now = await connection.fetchrow(_COUNTED_SINCE)
-    found = [*missing(indexes, pieces), *invalid(indexes), *bloated(indexes, limits)]
+    found = [*missing(indexes, pieces, indexes_of(edition)), *invalid(indexes), *bloated(indexes, limits)]
     if now - since >= limits.unused_for:
         found += unused(indexes, limits, since)
     if edition == "plain":
@@ -155,10 +155,12 @@ async def verify(connection: asyncpg.Connection, edition: Edition, limits: Limit
     return found
 
 
-def missing(indexes: Sequence[Index], pieces: Iterable[tuple[str, str]]) -> Iterator[Finding]:
-    """Yield the indexes that a table lacks, and those of a table that one of its pieces lacks."""
+def missing(
+    indexes: Sequence[Index], pieces: Iterable[tuple[str, str]], of_schema: Mapping[str, Mapping[str, str]]
+) -> Iterator[Finding]:
+    """Yield the indexes `of_schema` that a table lacks, and those of a table that one of its pieces lacks."""
     names = {index.name for index in indexes if index.piece is None}
-    for table, wanted in INDEXES.items():
+    for table, wanted in of_schema.items():
         for name, shape in wanted.items():
             if name not in names:
                 yield Finding("missing_index", name, f"{table} lacks it", _create(name, table, shape))

@@ -237,9 +237,9 @@ async def test_somebody_else_migrates_for_long(
 ) -> None:
     """It is worth another try: the service manager makes one."""
     before = await objects(sql)
-    monkeypatch.setattr(migrate, "_LOCK_TIMEOUT", "50ms")
+    monkeypatch.setattr(migrate, "_LOCK_TIMEOUT_S", 0.05)
     await sql.execute("SELECT pg_advisory_lock($1)", migrate._LOCK_KEY)
-    refused(await call("migrate"), "has been migrating this database for 50ms", "let it end", TRY_AGAIN)
+    refused(await call("migrate"), "has been migrating this database for 0.05 s", "let it end", TRY_AGAIN)
     assert await objects(sql) == before
     await sql.execute("SELECT pg_advisory_unlock_all()")
     assert (await call("migrate")).code == 0

@@ -10,7 +10,7 @@ import pytest
 
 from monitor.store import verify
 from monitor.store.batch import Batch
-from monitor.store.indexes import INDEXES
+from monitor.store.indexes import indexes_of
 from monitor.store.verify import Index, Limits
 from tests.store.facts import BLOCK_TIME, fault, graduation, launch, trade
 
@@ -41,12 +41,12 @@ async def written(store: Store) -> None:
     await store.write(Batch([launch(), fault(), graduation(), *days]))
 
 
-async def test_the_list_is_the_schemas(sql: asyncpg.Connection) -> None:
+async def test_the_list_is_the_schemas(store: Store, sql: asyncpg.Connection) -> None:
     """Every index that migrations make is known, and no other."""
     found: dict[str, dict[str, str]] = {}
     for table, name, shape in await sql.fetch(_SCHEMA):
         found.setdefault(table, {})[name] = shape
-    assert found == INDEXES
+    assert found == indexes_of(await store.check())
 
 
 async def test_what_the_program_makes_is_well(store: Store, sql: asyncpg.Connection, written: None) -> None:
@@ -78,7 +78,7 @@ async def test_a_dropped_index_is_missed(
 def test_an_index_that_a_piece_lacks_is_missed() -> None:
     """By what it is: its name may be any."""
     alike = [index(name="a"), index(name="b", piece="p1"), index(name="c", piece="p2", is_valid=False)]
-    lacking = [found for found in verify.missing(alike, [("t", "p1"), ("t", "p2")]) if found.what == "a"]
+    lacking = [found for found in verify.missing(alike, [("t", "p1"), ("t", "p2")], {}) if found.what == "a"]
     assert [(found.detail, found.mend) for found in lacking] == [
         ("p2, a piece of t, lacks it", "CREATE INDEX CONCURRENTLY ON p2 USING btree (x)")
     ]
