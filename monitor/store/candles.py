@@ -61,17 +61,6 @@ _KEEP = "SELECT keep_candles($1, $2, $3)"
 # Only what was logged as changed inside of the range is made anew; the rest of the range costs nothing.
 _REFRESH = "CALL refresh_continuous_aggregate($1::text::regclass, $2::timestamptz, $3::timestamptz)"
 _MARK = "INSERT INTO stale_candles (first_time, last_time) SELECT * FROM unnest($1::timestamptz[], $2::timestamptz[])"
-_KEPT_IN = """
-SELECT format('%I.%I', materialization_hypertable_schema, materialization_hypertable_name)
-  FROM timescaledb_information.continuous_aggregates
- WHERE view_schema = current_schema() AND view_name = $1
-"""
-# Of a bucket without a candle a refresh moves nothing.
-_LAST_TRADE = """
-SELECT COALESCE((SELECT max(block_time) FROM transactions
-                  WHERE block_time < $1 AND voided_at IS NULL AND base_amount > 0),
-                (SELECT max(block_time) FROM transactions WHERE voided_at IS NULL AND base_amount > 0))
-"""
 _IS_SETTLED = """
 SELECT NOT EXISTS (SELECT FROM stale_candles WHERE first_time < $1)
    AND NOT EXISTS (SELECT FROM candle_levels WHERE through < $1)
@@ -210,27 +199,6 @@ class Candles:
             await connection.execute(_KEEP, level, since, until)
             if moves:
                 await connection.execute(_MOVE, level, until)
-
-
-async def kept_in(level: str, connection: asyncpg.Connection) -> str:
-    """Return the table, as SQL names it, in which TimescaleDB keeps what is `candles_kept_{level}` elsewhere."""
-    name: str = await connection.fetchval(_KEPT_IN, f"candles_{level}")
-    return name
-
-
-async def show_kept(connection: asyncpg.Connection) -> None:
-    """
-    Have TimescaleDB show candles that were put where it keeps them.
-
-    Its watermark is where the last candle ends that a refresh made. So the last one that is kept and still has its
-    trades is made anew, or (all of those that are kept have none any more) the one that is under way.
-    """
-    through = dict(await connection.fetch(_WATERMARKS))
-    for level, width in LEVELS.items():
-        at = await connection.fetchval(_LAST_TRADE, through[level])
-        if at is not None:
-            since = _floor(at, width)
-            await connection.execute(_REFRESH, f"candles_{level}", since, since + width)
 
 
 async def mark(connection: asyncpg.Connection, times: Iterable[datetime], newest: datetime | None) -> None:

@@ -13,13 +13,12 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import asyncpg
 
 from monitor.errors import AlreadyRunning, ConfigError, SchemaMismatch
-from monitor.store import candles, migrate
+from monitor.store import migrate
 from monitor.store.edition import look
 from monitor.store.locks import WRITER_HOLDER, WRITER_KEY
 from monitor.store.trouble import translated
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     # Returns the table that takes the rows, as SQL names it.
     Place = Callable[[asyncpg.Connection], Awaitable[str]]
 
-PLACES: Mapping[str, Place] = {f"candles_kept_{level}": partial(candles.kept_in, level) for level in candles.LEVELS}
+PLACES: Mapping[str, Place] = {}
 """By name: tables that have no counterpart in the other editions, whose rows have a place there all the same."""
 
 _GRANTS = "kept_grants"
@@ -150,8 +149,6 @@ async def to_timescale(
                 for table in await connection.fetch(_RELATIONS, aside):
                     if table["whole"] is None and table["name"] not in (_LEDGER, _GRANTS):
                         await _bring(moving, table, places)
-                if offer.edition == "timescale":
-                    await candles.show_kept(connection)
                 await _finish(moving)
 
 

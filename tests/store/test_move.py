@@ -7,7 +7,6 @@ import contextlib
 import os
 import random
 import sys
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -18,7 +17,6 @@ from monitor.config import ENVIRONMENT
 from monitor.errors import AlreadyRunning, SchemaMismatch, StoreUnavailable
 from monitor.store import migrate, move
 from monitor.store.batch import Batch, Hole, Progress, Settled
-from monitor.store.candles import LEVELS, Candles
 from monitor.store.edition import EDITIONS
 from monitor.store.store import Store
 from tests.store.facts import (
@@ -47,7 +45,7 @@ _IS_AVAILABLE = "SELECT count(*) > 0 FROM pg_available_extensions WHERE name = '
 _TABLES = """
 SELECT c.relname::text FROM pg_class c
  WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = ANY('{r,p}') AND NOT c.relispartition
-   AND c.relname <> 'schema_migrations' AND c.relname !~ '^candles_kept_'
+   AND c.relname <> 'schema_migrations'
    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')
 """
 _SHAPE = """
@@ -104,7 +102,6 @@ async def plain_url(connection: asyncpg.Connection, database_url: str) -> str:
         await store.migrate("plain")
         await store.lock()
         await fill(store)
-    await keep_candles(database_url)
     await fill_the_rest(database_url)
     await execute(database_url, "CREATE EXTENSION timescaledb")
     return database_url
@@ -135,16 +132,6 @@ async def fill(store: Store) -> None:
     await store.write(Batch(settled=[Settled(slot=SLOT + 1, signatures=())]))
 
 
-async def keep_candles(url: str) -> None:
-    """Make candles, and drop the trades of the oldest: they are kept for as long as it is asked."""
-    connection = await asyncpg.connect(url)
-    await Candles("plain").refresh(connection, datetime.fromtimestamp(BLOCK_TIME + DAY + 1_000, UTC))
-    oldest = datetime.fromtimestamp(BLOCK_TIME - 20_000 * DAY, UTC)
-    await connection.execute(f"DROP TABLE transactions_p{oldest:%Y%m%d}")
-    await connection.execute("UPDATE lifecycle SET trades_from = $1", oldest + timedelta(days=2))
-    await connection.close()
-
-
 async def fill_the_rest(url: str) -> None:
     """Put a row of any values into each table that a market left empty."""
     connection = await asyncpg.connect(url)
@@ -158,16 +145,12 @@ async def fill_the_rest(url: str) -> None:
 
 
 async def rows(url: str) -> Rows:
-    """Return every row of every table, and every candle."""
+    """Return every row of every table."""
     connection = await asyncpg.connect(url)
     try:
-        names = [
-            *(name for (name,) in await connection.fetch(_TABLES)),
-            *(f"price_candles_{level}" for level in LEVELS),
-        ]
         return {
             table: sorted(repr(sorted(row.items())) for row in await connection.fetch(f"SELECT * FROM {table}"))
-            for table in names
+            for (table,) in await connection.fetch(_TABLES)
         }
     finally:
         await connection.close()
@@ -212,7 +195,7 @@ async def test_every_row_stays_and_the_schema_is_as_if_made_there(plain_url: str
         await other.migrate()
         assert await shape(plain_url) == await shape(fresh)
     assert sum("transactions_p" in line for line in told) == pieces > 5
-    assert await count_pieces(plain_url) == 4  # days with trades
+    assert await count_pieces(plain_url) == 5
     assert await to_timescale(plain_url) == []
     async with await Store.open(plain_url) as store:
         await store.lock()
