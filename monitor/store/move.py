@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from monitor.errors import AlreadyRunning, ConfigError, SchemaMismatch
-from monitor.store import migrate
+from monitor.store import migrate, move_candles
 from monitor.store.edition import look
 from monitor.store.locks import WRITER_HOLDER, WRITER_KEY
 from monitor.store.trouble import translated
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     # Returns the table that takes the rows, as SQL names it.
     Place = Callable[[asyncpg.Connection], Awaitable[str]]
 
-PLACES: Mapping[str, Place] = {}
+PLACES: Mapping[str, Place] = move_candles.PLACES
 """By name: tables that have no counterpart in the other editions, whose rows have a place there all the same."""
 
 _GRANTS = "kept_grants"
@@ -146,6 +146,7 @@ async def to_timescale(
             async with _as_owner(moving):
                 for step in await migrate.apply(connection, folder, moving=True):
                     told(f"applied {step.number:04}_{step.name}")
+                await move_candles.prepare(connection, aside)
                 for table in await connection.fetch(_RELATIONS, aside):
                     if table["whole"] is None and table["name"] not in (_LEDGER, _GRANTS):
                         await _bring(moving, table, places)

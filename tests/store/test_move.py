@@ -7,6 +7,7 @@ import contextlib
 import os
 import random
 import sys
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from monitor.config import ENVIRONMENT
 from monitor.errors import AlreadyRunning, SchemaMismatch, StoreUnavailable
 from monitor.store import migrate, move
 from monitor.store.batch import Batch, Hole, Progress, Settled
+from monitor.store.candles import Candles
 from monitor.store.edition import EDITIONS
 from monitor.store.store import Store
 from tests.store.facts import (
@@ -45,9 +47,10 @@ _IS_AVAILABLE = "SELECT count(*) > 0 FROM pg_available_extensions WHERE name = '
 _TABLES = """
 SELECT c.relname::text FROM pg_class c
  WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = ANY('{r,p}') AND NOT c.relispartition
-   AND c.relname <> 'schema_migrations'
+   AND c.relname <> 'schema_migrations' AND c.relname !~ '^candles_kept_'
    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')
 """
+_CANDLES = "SELECT viewname::text FROM pg_views WHERE schemaname = 'public' AND viewname ~ '^(price|token)_candles_'"
 _SHAPE = """
 SELECT 'column', format('%s.%s %s %s %s %s', c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
                         a.attidentity, pg_get_expr(d.adbin, d.adrelid))
@@ -102,6 +105,7 @@ async def plain_url(connection: asyncpg.Connection, database_url: str) -> str:
         await store.migrate("plain")
         await store.lock()
         await fill(store)
+    await keep_candles(database_url)
     await fill_the_rest(database_url)
     await execute(database_url, "CREATE EXTENSION timescaledb")
     return database_url
@@ -132,6 +136,21 @@ async def fill(store: Store) -> None:
     await store.write(Batch(settled=[Settled(slot=SLOT + 1, signatures=())]))
 
 
+async def keep_candles(url: str) -> None:
+    """Keep what is old enough, and drop the oldest trades: their candles are all that is left of them."""
+    connection = await asyncpg.connect(url)
+    newest = await connection.fetchval("SELECT max(block_time) FROM transactions")
+    await Candles("plain").refresh(connection, newest)
+    horizon = await connection.fetchval("SELECT date_trunc('day', $1::timestamptz, 'UTC')", newest - timedelta(days=30))
+    await connection.execute("UPDATE lifecycle SET trades_from = $1", horizon)
+    dropped = await connection.fetch(
+        "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'transactions'::regclass ORDER BY 1 LIMIT 5"
+    )
+    for (name,) in dropped:
+        await connection.execute(f"DROP TABLE {name}")
+    await connection.close()
+
+
 async def fill_the_rest(url: str) -> None:
     """Put a row of any values into each table that a market left empty."""
     connection = await asyncpg.connect(url)
@@ -145,12 +164,12 @@ async def fill_the_rest(url: str) -> None:
 
 
 async def rows(url: str) -> Rows:
-    """Return every row of every table."""
+    """Return every row of every table, and every candle as consumers see it, wherever it is kept."""
     connection = await asyncpg.connect(url)
     try:
         return {
             table: sorted(repr(sorted(row.items())) for row in await connection.fetch(f"SELECT * FROM {table}"))
-            for (table,) in await connection.fetch(_TABLES)
+            for (table,) in [*await connection.fetch(_TABLES), *await connection.fetch(_CANDLES)]
         }
     finally:
         await connection.close()
@@ -195,7 +214,7 @@ async def test_every_row_stays_and_the_schema_is_as_if_made_there(plain_url: str
         await other.migrate()
         assert await shape(plain_url) == await shape(fresh)
     assert sum("transactions_p" in line for line in told) == pieces > 5
-    assert await count_pieces(plain_url) == 5
+    assert await count_pieces(plain_url) == 3
     assert await to_timescale(plain_url) == []
     async with await Store.open(plain_url) as store:
         await store.lock()
@@ -209,6 +228,30 @@ async def test_every_row_stays_and_the_schema_is_as_if_made_there(plain_url: str
     after = await rows(plain_url)
     for table in ("transactions", "holes", "changes"):
         assert set(before[table]) <= set(after[table])
+
+
+async def test_candles_outlive_their_trades_and_the_move(plain_url: str) -> None:
+    """Those of days whose trades are gone stay, also when all is made anew that can be; the others are as they were."""
+    before = await rows(plain_url)
+    await to_timescale(plain_url)
+    connection = await asyncpg.connect(plain_url)
+    days = "SELECT count(DISTINCT date_trunc('day', {}, 'UTC')) FROM {}"
+    kept, traded = [
+        await connection.fetchval(days.format(*what))
+        for what in (("bucket", "price_candles_1d"), ("block_time", "transactions WHERE voided_at IS NULL"))
+    ]
+    assert (kept, traded) == (4, 2)
+    await connection.execute(
+        "INSERT INTO stale_candles (first_time, last_time) SELECT '1960-01-01+00', max(block_time) FROM transactions"
+    )
+    edition = await migrate.check(connection)
+    newest = await connection.fetchval("SELECT max(block_time) FROM transactions")
+    await Candles(edition).refresh(connection, newest)
+    await connection.close()
+    after = await rows(plain_url)
+    candles = [name for name in before if "_candles_" in name]
+    assert len(candles) == 14
+    assert {name: after[name] for name in candles} == {name: before[name] for name in candles}
 
 
 async def test_killed_between_any_two_steps_it_goes_on(plain_url: str) -> None:
@@ -444,7 +487,7 @@ async def test_a_table_without_a_place_is_kept(plain_url: str, tmp_path: Any) ->
         return "elsewhere"
 
     with pytest.raises(SchemaMismatch, match="no place for 5 rows"):
-        await run(dict(move.PLACES))
+        await run({**move.PLACES})
     await run({**move.PLACES, "kept": place})
     assert len((await rows(plain_url))["elsewhere"]) == 5
 
