@@ -115,7 +115,7 @@ async def soak(options: Options, program: Path, server: postgres.Server, folder:
             "node.ws_url": node.ws_url, "node.http_url": node.http_url, "node.feed": options.feed,
             "programs": ",".join(options.programs),
             # Of a slot's 800 transactions the market would write out all for the four whose logs were cut.
-            "fetch.rate_per_s": "5000", "fetch.concurrency": "16", "fetch.block_at": "50", "database.url": url,
+            "fetch.rate_per_s": "5000", "fetch.block_at": "50", "database.url": url,
             "metrics.listen": f"127.0.0.1:{port}", "start": "now",
         }  # fmt: skip
         await daemon.command(program, settings, "migrate")

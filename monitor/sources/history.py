@@ -95,9 +95,10 @@ class History:
         self.name = HISTORY
         self.tally = HistoryTally()
         self._holes = holes
-        self._rules = rules or HistoryRules()
         # Half of what the client may do at once: the other half serves what the live feed lacks.
         at_once = max(1, client.limits.concurrency // 2)
+        # Where each piece is but one large block, as many are under way as may be.
+        self._rules = rules or HistoryRules(pieces_at_once=max(HistoryRules.LEAST_AT_ONCE, at_once))
         most_failures = self._rules.most_failures
         self._blocks = Blocks(
             client, programs, commitment, at_once=at_once, most_failures=most_failures, final_slot=final_slot

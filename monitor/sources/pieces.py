@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from monitor.sources.blocks import Block
@@ -18,8 +18,8 @@ class HistoryRules:
     How to go about holes.
 
     A hole is filled in pieces of up to `piece_slots`, each proven by itself; the blocks of up to `pieces_at_once` of
-    them wait in memory, since they leave in the order of slots. So a piece is smaller where its blocks would be more
-    than `piece_bytes` (of the node's answers), going by the last blocks, or by `unknown_bytes` before any was had.
+    them wait in memory, since they leave in the order of slots. So pieces are smaller where their blocks would be more
+    than `waiting_bytes` (of the node's answers), going by the last blocks, or by `unknown_bytes` before any was had.
     `look_ahead_slots` are searched behind a piece for the block that proves its end. A try ends after `pieces_a_turn`,
     for other holes to have theirs, and when `most_wrong` pieces stay open; `most_pieces` are remembered of which some
     blocks are missing.
@@ -30,8 +30,10 @@ class HistoryRules:
     `told_rest_s`, should it be open then. The database is looked at for new holes every `look_every_s`.
     """
 
+    LEAST_AT_ONCE: ClassVar[int] = 2
+
     piece_slots: int = 32
-    piece_bytes: int = 8 << 20
+    waiting_bytes: int = 16 << 20
     unknown_bytes: int = 1 << 20
     pieces_at_once: int = 2
     look_ahead_slots: int = 256
@@ -48,7 +50,7 @@ class HistoryRules:
 
     def slots_of(self, block_bytes: int) -> int:
         """Return how many slots a piece has where blocks are of this size (at least one)."""
-        return max(1, min(self.piece_slots, self.piece_bytes // max(block_bytes, 1)))
+        return max(1, min(self.piece_slots, self.waiting_bytes // (self.pieces_at_once * max(block_bytes, 1))))
 
     def retry_s(self, tries: int, *, is_soon: bool = False) -> float:
         """Return how long to wait after the given number of failed tries (1 and up)."""

@@ -348,7 +348,9 @@ async def test_a_hole_is_filled_part_by_part() -> None:
 async def test_large_blocks_make_small_pieces() -> None:
     """So that few of them wait in memory, whose size is not known before the first; one list serves many pieces."""
     size = len(said.result({**said.block_answer(100, [said.entry(100)]), "previousBlockhash": "hash99"}))
-    rules = dataclasses.replace(RULES, piece_slots=10, unknown_bytes=size, piece_bytes=3 * size, look_ahead_slots=40)
+    rules = dataclasses.replace(
+        RULES, piece_slots=10, unknown_bytes=size, waiting_bytes=2 * 3 * size, look_ahead_slots=40
+    )
     async with filling(Hole(1, 100, 129), slots=list(range(99, 140)), rules=rules) as subject:
         notices = [await subject.out.get() for _ in range(30 + 10)]
         parts = [notice.through for notice in notices if isinstance(notice, HolePart)]
@@ -359,7 +361,7 @@ async def test_large_blocks_make_small_pieces() -> None:
 
 def test_how_many_slots_a_piece_has() -> None:
     """By the size of blocks, one at least."""
-    rules = HistoryRules(piece_slots=32, piece_bytes=1_000)
+    rules = HistoryRules(piece_slots=32, pieces_at_once=2, waiting_bytes=2_000)
     assert [rules.slots_of(size) for size in (0, 1, 100, 999, 5_000)] == [32, 32, 10, 1, 1]
 
 
