@@ -192,14 +192,17 @@ class Upkeep:
         first: Callable[[asyncpg.Connection], Awaitable[None]] | None = None,
     ) -> None:
         """Do something now and then, over one connection until it fails; `first` is done on each new one."""
+        loop = asyncio.get_running_loop()
         while True:
             try:
                 async with self._store.upkeep() as connection:
                     if first is not None:
                         await first(connection)
                     while True:
+                        began = loop.time()
                         await once(connection)
-                        await asyncio.sleep(every_s)
+                        # Half of the time at most: what comes late by the hour would keep the server busy all along.
+                        await asyncio.sleep(max(every_s, loop.time() - began))
             except MonitorError as error:  # that the database is lost, or another's by now, the writer finds out itself
                 self.tally.failures[what] += 1
                 log.warning("upkeep_failed", what=what, error=str(error))
