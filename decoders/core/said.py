@@ -255,17 +255,15 @@ class Said:
 
 def _mint_of(record: Record | None, event: Emitted, pools: Mapping[str, PoolInfo]) -> str | None:
     """Return the token of which a record speaks, by the pool that it or its instruction names, or by its own word."""
-    if record is None:
-        return None
     told = {name: encode(value) for name in _SPEAKS_OF if (value := _value(record, name)) is not None}
     mint = told.pop("mint", None)
     accounts = event.emitter.accounts if event.emitter is not None else ()
     return next((pools[at].mint for at in (*told.values(), *accounts) if at in pools), mint)
 
 
-def _value(record: Record, name: str) -> bytes | None:
-    at = record.layout.index.get(name)
-    value = None if at is None else record.values[at]
+def _value(record: Record | None, name: str) -> bytes | None:
+    at = None if record is None else record.layout.index.get(name)
+    value = None if record is None or at is None else record.values[at]
     return value if isinstance(value, bytes) and len(value) == 32 else None
 
 

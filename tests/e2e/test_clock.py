@@ -52,6 +52,7 @@ time.time_ns = lambda: int((real_s() + off()) * 1e9)
 datetime.datetime = Shifted
 """
 READERS = {
+    "cli/export.py",  # a range that people name by its age
     "cli/status.py",  # how old a hole is, for people
     "health/health.py",  # lag, for people
     "health/holes.py",  # when the database was looked at, for people
