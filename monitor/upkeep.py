@@ -227,11 +227,29 @@ def rules_of(config: Config) -> Rules:
     )
 
 
+class _CandlesOf:
+    """Makes the candles of a store; it runs once that was checked or its lock is held, so that its edition is known."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def refresh(self, connection: asyncpg.Connection, newest: datetime) -> object:
+        """Do as `Candles` says."""
+        return await self._made().refresh(connection, newest)
+
+    async def is_settled(self, connection: asyncpg.Connection, before: datetime) -> bool:
+        """Do as `Candles` says."""
+        return await self._made().is_settled(connection, before)
+
+    def _made(self) -> candles.Candles:
+        if self._store.edition is None:
+            raise RuntimeError("the store was neither checked nor migrated")
+        return candles.Candles(self._store.edition)
+
+
 def candles_of(store: Store) -> Candles:
-    """Return what makes the candles of a database that was checked, or whose lock is held."""
-    if store.edition is None:
-        raise ValueError("the edition of the database is not known yet")
-    return candles.Candles(store.edition)
+    """Return what makes the candles of a database; a standby has not looked yet what that is."""
+    return _CandlesOf(store)
 
 
 async def make_candles(store: Store, candles: Candles | None) -> None:

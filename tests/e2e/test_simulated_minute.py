@@ -44,7 +44,7 @@ async def test_a_minute_of_market(program: Path, server: postgres.Server, tmp_pa
             live |= {"node.ws_url": node.ws_url, "node.http_url": node.http_url}
             await daemon.command(program, live, "migrate")
             recording = asyncio.create_task(
-                daemon.command(program, live, "record", str(capture), "--duration", "85", within_s=120)
+                daemon.command(program, live, "record", str(capture), "--duration", "110", within_s=160)
             )
             # Clients come up in a quiet market: what happened before a subscription is not theirs to know.
             up = asyncio.Event()
