@@ -80,7 +80,7 @@ async def test_jumps(server: postgres.Server, tmp_path: Path) -> None:
     """Hours ahead and hours back while transactions flow: all is stored, at the chain's times; only lag is off."""
     (tmp_path / "site").mkdir()
     offset, port = tmp_path / "offset", free_port()
-    offset.write_text("0")
+    _set(offset, 0)
     (tmp_path / "site/sitecustomize.py").write_text(SITE.format(path=str(offset)))
     now = int(time.time())
     async with server.database() as url, Simulator(seed=13, rules=Rules(start_time=now, finalized_lag=8)) as node:
@@ -103,7 +103,7 @@ async def test_jumps(server: postgres.Server, tmp_path: Path) -> None:
             over.set()
             await idling
             for hours in (5, -5, 48, 0):
-                offset.write_text(str(hours * HOUR_S))
+                _set(offset, hours * HOUR_S)
                 await node.run_for(transactions=150)
                 slot = node.chain.slot
                 await until(node, lambda slot=slot: judge.is_settled(url, slot))  # type: ignore[misc]  # a default's type
@@ -114,6 +114,13 @@ async def test_jumps(server: postgres.Server, tmp_path: Path) -> None:
                 assert await _days_ahead(connection, now) <= 3
         finally:
             await following.__aexit__(None, None, None)
+
+
+def _set(offset: Path, seconds: int) -> None:
+    """Set the offset at once: the daemon reads it at any time, and must never find it empty."""
+    fresh = offset.with_suffix(".new")
+    fresh.write_text(str(seconds))
+    fresh.replace(offset)
 
 
 async def until(node: Simulator, is_so: Callable[[], Awaitable[bool]]) -> None:
