@@ -15,6 +15,7 @@ from monitor.store import stats as measuring
 from monitor.store import verify as verifying
 from monitor.store.stats import Stats
 from monitor.store.verify import Finding
+from monitor.upkeep import rules_of
 
 _FOUND = 1
 _MIB = 1 << 20
@@ -30,9 +31,7 @@ def verify(json: Json = False, config: ConfigFile = None) -> None:
     """
     Tell what is amiss in the database: indexes, partitions, and what TimescaleDB is to do by itself.
 
-    That is: indexes that are missing, were not built to their end, take far more room than they need, or that no
-    query has used for a month; partitions that are not there for what comes next (plain PostgreSQL); policies that
-    failed, are switched off or do not run, and chunks that they left uncompressed (TimescaleDB).
+    That is: indexes that are missing, were not built to their end, take far more room than they need, or that X
 
     Exit codes: 0 all is well; 1 something is amiss; 75 the database does not answer; 78 its schema is not ours.
     """
@@ -52,7 +51,7 @@ async def _verify(config: Config) -> list[Finding]:
     async with stores.opened(config) as store:
         edition = await store.check()
         async with store.alone("verify") as connection:
-            return await verifying.verify(connection, edition)
+            return await verifying.verify(connection, edition, rules_of(config))
 
 
 @db.command()

@@ -214,31 +214,55 @@ async def arrange(connection: asyncpg.Connection, edition: Edition, rules: Rules
         return
     if await connection.fetchval(_CHUNK_INTERVAL) != rules.chunk_interval:
         await connection.fetchval(_SET_CHUNK_INTERVAL, rules.chunk_interval)
+    for column in await _columnstores(connection, edition, rules):
+        await _compress(connection, column)
+
+
+@dataclass(frozen=True, slots=True)
+class _Columnstore:
+    """A hypertable or aggregate, where its rows are, how compression is enabled, the age wanted and the age told."""
+
+    name: str
+    stored: tuple[str, str]
+    enable: str
+    after: timedelta | None
+    told: timedelta | None
+
+
+async def lacks_policy(connection: asyncpg.Connection, edition: Edition, rules: Rules) -> list[str]:
+    """Return what should be compressed by TimescaleDB at an age that it was not told; `arrange` tells it."""
+    return [column.name for column in await _columnstores(connection, edition, rules) if column.after != column.told]
+
+
+async def _columnstores(connection: asyncpg.Connection, edition: Edition, rules: Rules) -> list[_Columnstore]:
     if edition != "timescale":
-        return
+        return []
     schema = await connection.fetchval("SELECT current_schema()")
-    await _compress(connection, "transactions", (schema, "transactions"), _ENABLE_TRADES, rules.compress_trades_after)
+    wanted = [("transactions", (schema, "transactions"), _ENABLE_TRADES, rules.compress_trades_after)]
     for (name,) in await connection.fetch(_AGGREGATES):
         stored = await connection.fetchrow(_MATERIALIZATION, name)
         enable = f"ALTER MATERIALIZED VIEW {name} SET (timescaledb.enable_columnstore = TRUE)"
-        await _compress(connection, name, tuple(stored), enable, rules.compress_candles_after)
+        wanted.append((name, tuple(stored), enable, rules.compress_candles_after))
+    return [
+        _Columnstore(name, stored, enable, after, await connection.fetchval(_COMPRESS_AFTER, *stored, name))
+        for name, stored, enable, after in wanted
+    ]
 
 
-async def _compress(
-    connection: asyncpg.Connection, name: str, stored: tuple[str, str], enable: str, after: timedelta | None
-) -> None:
-    """Have chunks compressed at that age; None: no more of them. Those that are compressed stay so."""
+async def _compress(connection: asyncpg.Connection, column: _Columnstore) -> None:
+    """Have chunks compressed at the age wanted; None: no more of them. Those that are compressed stay so."""
     # By the server's clock, unlike what is dropped: compressing too early costs time and loses nothing.
-    current: timedelta | None = await connection.fetchval(_COMPRESS_AFTER, *stored, name)
-    if current == after:
+    if column.told == column.after:
         return
-    if current is not None:
-        await connection.execute("CALL remove_columnstore_policy($1::regclass, if_exists => TRUE)", name)
-    if after is None:
+    if column.told is not None:
+        await connection.execute("CALL remove_columnstore_policy($1::regclass, if_exists => TRUE)", column.name)
+    if column.after is None:
         return
-    if not await connection.fetchval(_IS_COLUMNSTORE, *stored):
-        await connection.execute(enable)
-    await connection.execute("CALL add_columnstore_policy($1::regclass, after => $2::interval)", name, after)
+    if not await connection.fetchval(_IS_COLUMNSTORE, *column.stored):
+        await connection.execute(column.enable)
+    await connection.execute(
+        "CALL add_columnstore_policy($1::regclass, after => $2::interval)", column.name, column.after
+    )
 
 
 def floor(at: datetime, unit: timedelta) -> datetime:

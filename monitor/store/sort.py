@@ -14,7 +14,7 @@ from monitor.store.order import SLOT_LIMIT
 from monitor.store.rows import KNOWN_BITS, clean, identity, known, merged, refused_payload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from monitor.store.recent import Recent
@@ -43,13 +43,9 @@ class Sorted:
     faults: dict[int, tuple[str, Fault]] = field(default_factory=dict)  # with the kind of the fact that it is about
     landings: set[tuple[str, int]] = field(default_factory=set)
 
-    def trade_facts(self) -> Iterator[tuple[int, Trade]]:
-        """Yield the trades that may be new, with their places, in the order of `trades`."""
-        for at in self.trades.values():
-            fact = self.facts[at]
-            if not isinstance(fact, Trade):
-                raise TypeError(f"sorted as a trade: {fact}")
-            yield at, fact
+    def trade_facts(self) -> list[tuple[int, Trade]]:
+        """Return the trades that may be new as they are now, with their places, in the order of `trades`."""
+        return [(at, fact) for at in self.trades.values() if isinstance(fact := self.facts[at], Trade)]
 
 
 class Known:

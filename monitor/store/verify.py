@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Literal
 
+from monitor.store import lifecycle
 from monitor.store.indexes import indexes_of
 
 if TYPE_CHECKING:
@@ -15,10 +16,11 @@ if TYPE_CHECKING:
     import asyncpg
 
     from monitor.store.edition import Edition
+    from monitor.store.lifecycle import Rules
 
 Kind = Literal[
-    "missing_index", "invalid_index", "unused_index", "bloated_index", "missing_partition", "failed_policy",
-    "paused_policy", "late_policy", "uncompressed_chunks",
+    "missing_index", "invalid_index", "unused_index", "bloated_index", "missing_partition", "missing_policy",
+    "failed_policy", "paused_policy", "late_policy", "uncompressed_chunks",
 ]  # fmt: skip
 
 _MIB = 1 << 20
@@ -138,8 +140,10 @@ class Index:
     width: int | None
 
 
-async def verify(connection: asyncpg.Connection, edition: Edition, limits: Limits | None = None) -> list[Finding]:
-    """Return what is amiss; it only reads."""
+async def verify(
+    connection: asyncpg.Connection, edition: Edition, rules: Rules, limits: Limits | None = None
+) -> list[Finding]:
+    """Return what is amiss in a database whose rows stay by these rules; it only reads."""
     limits = limits or Limits()
     indexes = [Index(**row) for row in await connection.fetch(_INDEXES)]
     pieces = [(row[0], row[1]) for row in await connection.fetch(_PIECES)]
@@ -150,6 +154,7 @@ async def verify(connection: asyncpg.Connection, edition: Edition, limits: Limit
     if edition == "plain":
         found += ahead(await connection.fetchval(_NEWEST), await bounds(connection))
     else:
+        found += [_lacks_policy(name) for name in await lifecycle.lacks_policy(connection, edition, rules)]
         found += [finding for row in await connection.fetch(_POLICIES) for finding in _policy(row)]
         found += [_uncompressed(row) for row in await connection.fetch(_UNCOMPRESSED)]
     return found
@@ -236,6 +241,11 @@ def ahead(newest: datetime | None, pieces: Sequence[tuple[datetime, datetime]]) 
 async def bounds(connection: asyncpg.Connection) -> list[tuple[datetime, datetime]]:
     """Return from when to when each partition goes, by time (plain PostgreSQL)."""
     return [(row[0].astimezone(UTC), row[1].astimezone(UTC)) for row in await connection.fetch(_BOUNDS)]
+
+
+def _lacks_policy(name: str) -> Finding:
+    return Finding("missing_policy", name, "TimescaleDB was not told to compress it at the age that is configured",
+                   "the daemon tells it: see its log, and that it runs with this configuration")  # fmt: skip
 
 
 def _policy(row: asyncpg.Record) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -44,7 +45,7 @@ from monitor.store.trouble import REFUSALS, is_refusal
 from monitor.store.worlds import load, save
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from decoders.core.types import Fact
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 RECENT_TRADES = 100_000
 RECENT_MARKETS = 50_000
 _BATCH_NUMBERS_AHEAD = 64
+_ROWS_A_TURN = 64
 _NO_PARTITION = "no partition of relation"
 _KEY_WIDTH = 5
 _SLOT_MAX = (1 << 63) - 1
@@ -68,10 +70,12 @@ class Attempt:
     """
     One try at a batch: what was found out, and what may be remembered once it is committed.
 
-    `times` are those of trades that it stores or changes, `newest` is the last of those that it stores.
+    `trades` are those that may be new, as they came, with their places. `times` are those of trades that it stores or
+    changes, `newest` is the last of those that it stores.
     """
 
     sorted: Sorted
+    trades: list[tuple[int, Trade]]
     batch_no: int
     markets: dict[Market, Ids] = field(default_factory=dict)
     old: dict[int, Trade] = field(default_factory=dict)
@@ -190,12 +194,13 @@ class Writer:
             look_closely=bool(batch.resolved),
             trades_from=self.trades_from,
         )
+        trades = found.trade_facts()
         if self._partitions is not None:
-            await self._partitions.ensure(connection, self._distinct_times(trade for _, trade in found.trade_facts()))
+            await self._partitions.ensure(connection, self._distinct_times(trade for _, trade in trades))
         batch_no = await self._next_batch_no(connection)
         try:
             await connection.execute("BEGIN")
-            attempt = Attempt(found, batch_no, collided=look_first)
+            attempt = Attempt(found, trades, batch_no, collided=look_first)
             await self._write_facts(connection, attempt, look_first=look_first)
             if batch.settled or attempt.touched:
                 attempt.settlement = await settle(connection, batch.settled, attempt.touched, batch_no)
@@ -220,27 +225,27 @@ class Writer:
 
     async def _write_facts(self, connection: asyncpg.Connection, attempt: Attempt, *, look_first: bool) -> None:
         found = attempt.sorted
-        markets = {at: market(trade) for at, trade in found.trade_facts()}
-        shown_by = {told: at for at, told in markets.items()}
-        sightings = [at for told, at in shown_by.items() if self._markets.get(told) is None]
-        world = await self._fold(connection, attempt, sightings)
+        markets = [market(trade) for _, trade in attempt.trades]
+        shown_by = {told: at for told, (at, _) in zip(markets, attempt.trades, strict=True)}
+        unknown = {told: at for told, at in shown_by.items() if self._markets.get(told) is None}
+        world = await self._fold(connection, attempt, unknown.values())
         attempt.markets = {told: self._ids(told, world) for told in shown_by}
-        if sightings:
-            await write_sightings(connection, ((attempt.markets[markets[at]][1], markets[at]) for at in sightings))
-        rows = self._rows(attempt, markets)
-        looked_for = list(rows) if look_first else [at for at in rows if at in found.suspects]
-        stored = await self._stored(connection, [rows[at] for at in looked_for])
-        attempt.collided = look_first and bool(stored)
-        fresh, upgraded = self._split(attempt, rows, stored)
-        if attempt.replaced:
-            await connection.execute(sql.DELETE_TRADES, *_transposed(attempt.replaced, range(_KEY_WIDTH)))
+        if unknown:
+            await write_sightings(connection, ((attempt.markets[told][1], told) for told in unknown))
+        made = self._rows(attempt, markets)
+        if look_first or found.suspects:
+            rows = dict(made)
+            fresh, upgraded = await self._write_looking(connection, attempt, rows, look_first=look_first)
+        else:
+            rows, upgraded = {}, []
+            if found.trades:
+                await connection.copy_records_to_table("transactions", records=_flow(made, rows), columns=COLUMNS)
+            fresh = list(rows.values())
+            for at in rows:
+                found.outcomes[at] = Outcome.NEW
         attempt.times = {row[TIME] for row in fresh}
         attempt.newest = max(attempt.times, default=None)
         attempt.times.update(row[TIME] for row in upgraded)
-        if fresh:
-            await connection.copy_records_to_table("transactions", records=fresh, columns=COLUMNS)
-        if upgraded:
-            await connection.execute(sql.UPDATE_TRADES, *_transposed(upgraded, _UPGRADED))
         world.reserves.trades(fresh)
         world.reserves.trades(upgraded)
         supplies = world.reserves.supplies()
@@ -251,6 +256,23 @@ class Writer:
             await connection.execute(sql.UPDATE_RESERVES, *reserves)
         await self._write_surplus(connection, attempt, [at for at, row in rows.items() if row[TAIL] is not None])
 
+    async def _write_looking(
+        self, connection: asyncpg.Connection, attempt: Attempt, rows: Mapping[int, Row], *, look_first: bool
+    ) -> tuple[list[Row], list[Row]]:
+        """Write rows of which some may be stored already; return those that were inserted and those upgraded."""
+        found = attempt.sorted
+        looked_for = list(rows) if look_first else [at for at in rows if at in found.suspects]
+        stored = await self._stored(connection, [rows[at] for at in looked_for])
+        attempt.collided = look_first and bool(stored)
+        fresh, upgraded = self._split(attempt, rows, stored)
+        if attempt.replaced:
+            await connection.execute(sql.DELETE_TRADES, *_transposed(attempt.replaced, range(_KEY_WIDTH)))
+        if fresh:
+            await connection.copy_records_to_table("transactions", records=fresh, columns=COLUMNS)
+        if upgraded:
+            await connection.execute(sql.UPDATE_TRADES, *_transposed(upgraded, _UPGRADED))
+        return fresh, upgraded
+
     def _ids(self, told: Market, world: World) -> Ids:
         known = self._markets.get(told)
         if known is not None:
@@ -258,14 +280,14 @@ class Writer:
         pool, mint, quote, *_ = told
         return (world.token(mint).id, world.pools[pool].id, world.mint(quote).id)
 
-    async def _fold(self, connection: asyncpg.Connection, attempt: Attempt, sightings: Sequence[int]) -> World:
+    async def _fold(self, connection: asyncpg.Connection, attempt: Attempt, sightings: Iterable[int]) -> World:
         """Apply everything but the trades' reserves to mints, tokens and pools, and write these back."""
         found = attempt.sorted
         cold = cold_facts(found)
         shown = [trade for at in sightings if isinstance(trade := found.facts[at], Trade)]
         if not cold and not shown:
             return World()
-        facts = (*cold.items(), *found.trade_facts())
+        facts = (*cold.items(), *attempt.trades)
         unnumbered = {at: fact for at, fact in facts if fact.arrival is None and fact.index is None}
         for at in sorted(unnumbered):
             self._order(unnumbered[at])  # numbers are given by arrival, whatever is looked at first
@@ -292,16 +314,14 @@ class Writer:
             attempt.touched.owners(change.token_id, change.pool_id, change.slot)
         return world
 
-    def _rows(self, attempt: Attempt, markets: Mapping[int, Market]) -> dict[int, Row]:
-        """Return the rows of the trades by place."""
+    def _rows(self, attempt: Attempt, markets: Sequence[Market]) -> Iterator[tuple[int, Row]]:
+        """Yield the rows of the trades, which are of these markets, with their places."""
         ids, batch_no, get_time, order_of = attempt.markets, attempt.batch_no, self._times.get, self._order
-        rows: dict[int, Row] = {}
-        for at, trade in attempt.sorted.trade_facts():
+        for (at, trade), told in zip(attempt.trades, markets, strict=True):
             block_time = get_time(trade.block_time)
             if block_time is None:
                 raise ValueError(f"sorted as storable without a time: {trade}")
-            rows[at] = trade_row(trade, block_time, order_of(trade), ids[markets[at]], batch_no)
-        return rows
+            yield at, trade_row(trade, block_time, order_of(trade), ids[told], batch_no)
 
     async def _stored(self, connection: asyncpg.Connection, rows: Sequence[Row]) -> dict[Row, Row]:
         """Return the rows that are in the table already, by their key; after the columns stands whether it is void."""
@@ -424,6 +444,19 @@ class Writer:
             return exact_order(fact.slot, fact.index, fact.position, fact.nth)
         number = self._arrivals.number(fact.slot, fact.pool or fact.mint or "", fact.signature, fact.arrival)
         return arrival_order(fact.slot, number, fact.position, fact.nth)
+
+
+async def _flow(made: Iterable[tuple[int, Row]], rows: dict[int, Row]) -> AsyncIterator[Row]:
+    """
+    Yield rows as they are made, noting them in `rows`: the server stores what it got while the next ones are made.
+
+    asyncpg sends half a megabyte at a time; what the socket does not take of it goes out when the loop has its turn.
+    """
+    for count, (at, row) in enumerate(made, 1):
+        rows[at] = row
+        yield row
+        if count % _ROWS_A_TURN == 0:
+            await asyncio.sleep(0)
 
 
 async def _token_ids(connection: asyncpg.Connection, mints: Sequence[str]) -> dict[str, int]:

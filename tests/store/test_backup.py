@@ -17,6 +17,7 @@ import pytest
 
 from monitor.store import verify
 from monitor.store.batch import Batch, Progress
+from monitor.store.lifecycle import Rules
 from monitor.store.store import Store
 from tests import postgres
 from tests.store.dump import dump
@@ -53,7 +54,7 @@ async def goes_on(url: str) -> None:
         assert again.new == []
         await write(store, 500)
         async with store.alone("verify") as connection:
-            assert await verify.verify(connection, edition) == []
+            assert await verify.verify(connection, edition, Rules(compress_trades_after=None)) == []
 
 
 @pytest.mark.slow

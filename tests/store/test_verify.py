@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 
-from monitor.store import verify
+from monitor.store import lifecycle, verify
 from monitor.store.batch import Batch
+from monitor.store.candles import LEVELS
 from monitor.store.indexes import indexes_of
+from monitor.store.lifecycle import Rules
 from monitor.store.verify import Index, Limits
 from tests.store.facts import BLOCK_TIME, fault, graduation, launch, trade
 
@@ -27,11 +29,15 @@ SELECT t.relname, x.relname, CASE WHEN i.indisunique THEN 'UNIQUE ' ELSE '' END
 DAY = timedelta(days=1)
 NEWEST = datetime(2026, 9, 21, 13, tzinfo=UTC)
 MIDNIGHT = NEWEST.replace(hour=0)
+RULES = Rules(compress_trades_after=None)
+"""As a daemon is told that compresses nothing: none has run on these databases."""
 
 
-async def findings(store: Store, connection: asyncpg.Connection, limits: Limits | None = None) -> list[Finding]:
+async def findings(
+    store: Store, connection: asyncpg.Connection, limits: Limits | None = None, rules: Rules = RULES
+) -> list[Finding]:
     """Return what is found."""
-    return await verify.verify(connection, await store.check(), limits)
+    return await verify.verify(connection, await store.check(), rules, limits)
 
 
 @pytest.fixture
@@ -170,31 +176,47 @@ async def test_a_partition_that_is_not_there_is_missed(store: Store, sql: asyncp
 
 
 async def test_policies_that_do_not_do_their_work(store: Store, sql: asyncpg.Connection, written: None) -> None:
-    """Failed, switched off, behind. Only the community edition has policies: elsewhere nobody asks for them."""
+    """Missing, failed, switched off, behind. Only the community edition has policies."""
     if store.edition != "timescale":
         with pytest.raises((asyncpg.UndefinedFunctionError, asyncpg.FeatureNotSupportedError)):
             await sql.execute("SELECT add_retention_policy('transactions', INTERVAL '90 days')")
-        assert await findings(store, sql) == []
+        assert await findings(store, sql, rules=Rules()) == []
         return
+    assert [(found.kind, found.what) for found in await findings(store, sql, rules=Rules())] == [
+        ("missing_policy", "transactions")
+    ]
     await sql.execute(
         "ALTER TABLE transactions SET (timescaledb.compress, timescaledb.compress_orderby = 'block_time')"
     )
     job = await sql.fetchval(
         "SELECT add_compression_policy('transactions', INTERVAL '7 days', initial_start => now() + INTERVAL '1 day')"
     )
-    assert await findings(store, sql) == []
+    assert await findings(store, sql, rules=Rules()) == []
     await sql.execute("UPDATE _timescaledb_catalog.chunk SET creation_time = now() - INTERVAL '9 days'")
     behind = datetime.now(UTC) - datetime.fromtimestamp(BLOCK_TIME, UTC) > timedelta(days=12)
-    assert [found.kind for found in await findings(store, sql)] == (["uncompressed_chunks"] if behind else [])
+    assert [found.kind for found in await findings(store, sql, rules=Rules())] == (
+        ["uncompressed_chunks"] if behind else []
+    )
     await sql.execute("SELECT count(compress_chunk(c)) FROM show_chunks('transactions') c")
-    assert await findings(store, sql) == []
+    assert await findings(store, sql, rules=Rules()) == []
     await sql.execute("SELECT alter_job($1, scheduled => FALSE)", job)
-    (found,) = await findings(store, sql)
+    (found,) = await findings(store, sql, rules=Rules())
     assert (found.kind, str(job) in found.what, "transactions" in found.what) == ("paused_policy", True, True)
     await sql.execute(found.mend)
     assert await sql.execute(_FAIL, job) == "UPDATE 1"
-    (found,) = await findings(store, sql)
+    (found,) = await findings(store, sql, rules=Rules())
     assert (found.kind, str(job) in found.mend) == ("failed_policy", True)
+
+
+async def test_what_the_daemon_arranges_is_well(store: Store, sql: asyncpg.Connection, written: None) -> None:
+    """And another age than was told is found, of trades and candles alike."""
+    rules = Rules(compress_candles_after=30 * DAY)
+    await lifecycle.arrange(sql, await store.check(), rules)
+    assert await findings(store, sql, rules=rules) == []
+    changed = Rules(compress_trades_after=3 * DAY, compress_candles_after=None)
+    found = await findings(store, sql, rules=changed)
+    expected = {"transactions", *(f"candles_{level}" for level in LEVELS)} if store.edition == "timescale" else set()
+    assert ({one.what for one in found}, {one.kind for one in found} <= {"missing_policy"}) == (expected, True)
 
 
 # As the scheduler notes a run that failed.
