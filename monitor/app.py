@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from monitor import memory
 from monitor.daemon import assemble
 from monitor.errors import AlreadyRunning
 from monitor.feeding import feed
@@ -65,6 +66,7 @@ async def run(
     Raises:
         MonitorError: Whatever ends the daemon but a signal; its `exit_code` is the process's.
     """
+    memory.give_back()
     registry = registry_of(config)
     check(config.metrics.listen)  # again when it is served, but then servers have been started in vain
     async with contextlib.AsyncExitStack() as stack:
@@ -163,6 +165,7 @@ async def replay(
         BadInput: If the file is no capture.
         MonitorError: As `run`.
     """
+    memory.give_back()
     registry = registry_of(config)
     source = capture_or_journal(path, registry.followed, speed=speed, progress=progress)
     async with servers_of(config) as servers:

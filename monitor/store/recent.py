@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Mapping
 
 K = TypeVar("K", bound="Hashable")
 V = TypeVar("V")
@@ -34,6 +34,12 @@ class Recent(Generic[K, V]):
         if len(self._young) >= self._half:
             self._old, self._young = self._young, {}
         self._young[key] = value
+
+    def update(self, items: Mapping[K, V]) -> None:
+        """Remember many values; they may be more than half of the limit for once."""
+        if len(self._young) + len(items) > self._half:
+            self._old, self._young = self._young, {}
+        self._young.update(items)
 
     def drop(self, key: K) -> None:
         """Forget one item."""

@@ -63,15 +63,24 @@ class Known:
 
     def note(self, trade: Trade, key: Identity, *, is_new: bool) -> None:
         """Remember that this copy is committed."""
-        bits = known(trade)
         noted = None if is_new else self._recent.get(key)
+        told = noted_of(trade)
         if noted is not None and noted >> KNOWN_BITS == trade.slot:
-            bits |= noted & ((1 << KNOWN_BITS) - 1)
-        self._recent.set(key, trade.slot << KNOWN_BITS | bits)
+            told |= noted
+        self._recent.set(key, told)
+
+    def note_new(self, told: Mapping[Identity, int]) -> None:
+        """Remember new trades that are committed, as `noted_of` them."""
+        self._recent.update(told)
 
     def forget(self, key: Identity) -> None:
         """Know nothing of that trade any more."""
         self._recent.drop(key)
+
+
+def noted_of(trade: Trade) -> int:
+    """Return what is remembered of a trade: its slot, and which of its members are known."""
+    return trade.slot << KNOWN_BITS | known(trade)
 
 
 def sort(
@@ -99,15 +108,15 @@ def sort(
     for at, fact in enumerate(facts):
         told = refused.get(at) if refused else None
         reason = told or _why_not(fact, times, first_time)
-        if isinstance(fact, Fault):
+        if isinstance(fact, Trade) and reason is None:
+            _sort_trade(found, at, fact, lately, look_closely=look_closely)
+        elif isinstance(fact, Fault):
             found.faults[at] = ("fault", fact)
         elif isinstance(fact, Other) and not touches(fact):
             found.outcomes[at] = Outcome.OTHER
         elif reason is not None:
             found.outcomes[at] = Outcome.REFUSED
             found.faults[at] = (type(fact).kind, refusal(fact, reason, is_too_large=bool(told)))
-        elif isinstance(fact, Trade):
-            _sort_trade(found, at, fact, lately, look_closely=look_closely)
         else:
             found.cold.append(at)
     return found
@@ -125,13 +134,14 @@ def refusal(fact: Fact, reason: str, *, is_too_large: bool = False) -> Fault:
 
 def _why_not(fact: Fact, times: Times, first_time: int) -> str | None:
     """Return why a fact cannot be stored, or None if nothing is against it; trades are from `first_time` on."""
-    if times.get(fact.block_time) is None:
-        return "block time is not known" if fact.block_time is None else "no block has this time"
+    block_time = fact.block_time
+    if block_time is None or times.get(block_time) is None:
+        return "block time is not known" if block_time is None else "no block has this time"
     if not 0 <= fact.slot < SLOT_LIMIT:
         return "no block has this slot"
     whole = True
     if isinstance(fact, Trade):
-        if fact.block_time is not None and fact.block_time < first_time:
+        if block_time < first_time:
             return BEYOND_RETENTION
         whole = fact.mint is not None and fact.quote_mint is not None and fact.trader is not None
     elif isinstance(fact, Launch | CurveComplete):
@@ -141,18 +151,19 @@ def _why_not(fact: Fact, times: Times, first_time: int) -> str | None:
 
 def _sort_trade(found: Sorted, at: int, trade: Trade, lately: Known, *, look_closely: bool) -> None:
     key = identity(trade)
-    first = found.trades.get(key)
-    if first is not None:
+    first = found.trades.setdefault(key, at)
+    if first != at:
         other = found.facts[first]
         if other.slot != trade.slot:
             found.landings.add((trade.signature, min(other.slot, trade.slot)))
         found.facts[first] = _merge(other, trade)
         return
     stored = lately.holds(trade, key)
-    if stored and not (look_closely or trade.final):
+    if stored is None:
         return
-    found.trades[key] = at
-    if stored is not None:
+    if stored and not (look_closely or trade.final):
+        del found.trades[key]
+    else:
         found.suspects.add(at)
 
 

@@ -38,7 +38,7 @@ from monitor.store.rows import (
     with_row,
 )
 from monitor.store.settle import Settlement, settle
-from monitor.store.sort import Known, cold_facts, sort
+from monitor.store.sort import Known, cold_facts, noted_of, sort
 from monitor.store.surplus import fault_rows, refused_mints, tail_rows
 from monitor.store.trim import TRIM_EVERY, trim
 from monitor.store.trouble import REFUSALS, is_refusal
@@ -70,13 +70,15 @@ class Attempt:
     """
     One try at a batch: what was found out, and what may be remembered once it is committed.
 
-    `trades` are those that may be new, as they came, with their places. `times` are those of trades that it stores or
-    changes, `newest` is the last of those that it stores.
+    `trades` are those that may be new, as they came, with their places. `noted` is what will be remembered of them if
+    all are new; None: they were looked up. `times` are those of trades that it stores or changes, `newest` is the last
+    of those that it stores.
     """
 
     sorted: Sorted
     trades: list[tuple[int, Trade]]
     batch_no: int
+    noted: dict[Identity, int] | None = None
     markets: dict[Market, Ids] = field(default_factory=dict)
     old: dict[int, Trade] = field(default_factory=dict)
     new_faults: set[int] = field(default_factory=set)
@@ -168,8 +170,11 @@ class Writer:
     def committed(self, attempt: Attempt) -> Written:
         """Remember what a committed attempt found out."""
         found = attempt.sorted
-        for key, (at, trade) in zip(found.trades, found.trade_facts(), strict=True):
-            self._lately.note(trade, key, is_new=found.outcomes[at] is Outcome.NEW)
+        if attempt.noted is not None:
+            self._lately.note_new(attempt.noted)
+        else:
+            for key, (at, trade) in zip(found.trades, found.trade_facts(), strict=True):
+                self._lately.note(trade, key, is_new=found.outcomes[at] is Outcome.NEW)
         for told, ids in attempt.markets.items():
             self._markets.set(told, ids)
         if attempt.settlement.voided or attempt.settlement.revived or attempt.touched:
@@ -232,14 +237,14 @@ class Writer:
         attempt.markets = {told: self._ids(told, world) for told in shown_by}
         if unknown:
             await write_sightings(connection, ((attempt.markets[told][1], told) for told in unknown))
-        made = self._rows(attempt, markets)
         if look_first or found.suspects:
-            rows = dict(made)
+            rows = dict(self._rows(attempt, markets))
             fresh, upgraded = await self._write_looking(connection, attempt, rows, look_first=look_first)
         else:
-            rows, upgraded = {}, []
+            rows, upgraded, attempt.noted = {}, [], {}
             if found.trades:
-                await connection.copy_records_to_table("transactions", records=_flow(made, rows), columns=COLUMNS)
+                records = self._flow(attempt, attempt.noted, markets, rows)
+                await connection.copy_records_to_table("transactions", records=records, columns=COLUMNS)
             fresh = list(rows.values())
             for at in rows:
                 found.outcomes[at] = Outcome.NEW
@@ -322,6 +327,22 @@ class Writer:
             if block_time is None:
                 raise ValueError(f"sorted as storable without a time: {trade}")
             yield at, trade_row(trade, block_time, order_of(trade), ids[told], batch_no)
+
+    async def _flow(
+        self, attempt: Attempt, noted: dict[Identity, int], markets: Sequence[Market], rows: dict[int, Row]
+    ) -> AsyncIterator[Row]:
+        """
+        Yield rows as they are made, and note them: the server stores what it got while the next ones are made.
+
+        asyncpg sends half a megabyte at once; what the socket does not take of it goes out when the loop has its turn.
+        """
+        made = zip(self._rows(attempt, markets), attempt.sorted.trades, attempt.trades, strict=True)
+        for count, ((at, row), key, (_, trade)) in enumerate(made, 1):
+            rows[at] = row
+            noted[key] = noted_of(trade)
+            yield row
+            if count % _ROWS_A_TURN == 0:
+                await asyncio.sleep(0)
 
     async def _stored(self, connection: asyncpg.Connection, rows: Sequence[Row]) -> dict[Row, Row]:
         """Return the rows that are in the table already, by their key; after the columns stands whether it is void."""
@@ -444,19 +465,6 @@ class Writer:
             return exact_order(fact.slot, fact.index, fact.position, fact.nth)
         number = self._arrivals.number(fact.slot, fact.pool or fact.mint or "", fact.signature, fact.arrival)
         return arrival_order(fact.slot, number, fact.position, fact.nth)
-
-
-async def _flow(made: Iterable[tuple[int, Row]], rows: dict[int, Row]) -> AsyncIterator[Row]:
-    """
-    Yield rows as they are made, noting them in `rows`: the server stores what it got while the next ones are made.
-
-    asyncpg sends half a megabyte at a time; what the socket does not take of it goes out when the loop has its turn.
-    """
-    for count, (at, row) in enumerate(made, 1):
-        rows[at] = row
-        yield row
-        if count % _ROWS_A_TURN == 0:
-            await asyncio.sleep(0)
 
 
 async def _token_ids(connection: asyncpg.Connection, mints: Sequence[str]) -> dict[str, int]:
