@@ -36,7 +36,7 @@ FLOORS = {
 }
 BASE = {
     f"monitor.{name}"
-    for name in ("errors", "channel", "tasks", "config", "log", "metrics", "data", "present", "sdnotify")
+    for name in ("errors", "channel", "tasks", "config", "log", "memory", "metrics", "data", "present", "sdnotify")
 }
 APP = {
     f"monitor.{name}"

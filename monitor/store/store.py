@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import asyncpg
 import structlog
 
 from monitor.errors import AlreadyRunning, LockLost, StoreUnavailable, StoreWentBack, UpkeepFailed
-from monitor.store import asked, kept, lifecycle, migrate, move, read, slots, sql
+from monitor.store import lifecycle, migrate, move, read, sql
 from monitor.store.locks import WRITER_HOLDER, WRITER_KEY
 from monitor.store.partitions import DAY, Partitions
+from monitor.store.reader import Reader
 from monitor.store.roles import as_owner
 from monitor.store.rows import clean
 from monitor.store.trim import KEPT_BATCHES
@@ -22,11 +22,9 @@ from monitor.store.write import Writer
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from datetime import datetime, timedelta
-    from types import TracebackType
 
-    from decoders.core.types import PoolInfo
     from monitor.store.batch import Batch, Written
     from monitor.store.edition import Edition
     from monitor.store.write import Attempt
@@ -57,7 +55,7 @@ _UPKEEP_SETTINGS = {
 _USELESS = (asyncpg.InternalClientError, OSError, asyncio.CancelledError, asyncpg.ReadOnlySQLTransactionError)
 
 
-class Store:
+class Store(Reader):
     """
     A database of ours. Made by `open`; nothing is connected before it is needed.
 
@@ -73,10 +71,8 @@ class Store:
         command_timeout_s: float,
         chunk_interval: timedelta = DAY,
     ) -> None:
-        self._url = url
-        self._readers = readers
+        super().__init__(url, readers, connect_timeout_s=connect_timeout_s)
         self._chunk_interval = chunk_interval
-        self._connect_timeout_s = connect_timeout_s
         self._command_timeout_s = command_timeout_s
         self._writing: asyncpg.Connection | None = None
         self._writing_pid: int | None = None
@@ -84,8 +80,6 @@ class Store:
         self._unsure: tuple[Batch, Attempt] | None = None
         self._newest: tuple[int, uuid.UUID] | None = None
         self._turn = asyncio.Lock()
-        self.edition: Edition | None = None
-        """Known after `check` or `migrate`."""
 
     @classmethod
     async def open(
@@ -125,23 +119,12 @@ class Store:
             chunk_interval=chunk_interval,
         )
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
     async def close(self) -> None:
         """Close every connection and give the lock back."""
         if self._writing is not None:
             self._writing.terminate()
             self._writing = None
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._readers.close(), self._connect_timeout_s)
-            return
-        self._readers.terminate()
+        await super().close()
 
     async def migrate(self, edition: Edition | None = None) -> list[migrate.Migration]:
         """
@@ -180,18 +163,6 @@ class Store:
             self.edition = await migrate.check(connection)
         finally:
             connection.terminate()
-
-    async def check(self) -> Edition:
-        """
-        Make sure that the schema is this program's, and return the edition.
-
-        Raises:
-            SchemaMismatch: If it is not.
-            StoreUnavailable: If the database does not answer.
-        """
-        async with self._reader() as connection:
-            self.edition = await migrate.check(connection)
-        return self.edition
 
     async def lock(self) -> None:
         """
@@ -300,122 +271,6 @@ class Store:
                     connection.terminate()
                     raise
 
-    async def load_pools(self, limit: int | None = None) -> dict[str, PoolInfo]:
-        """Return the pools and curves whose token and quote are known, by address; the `limit` newest (None: all)."""
-        async with self._reader() as connection:
-            return await read.load_pools(connection, limit)
-
-    async def known_pools(self, addresses: Iterable[str]) -> dict[str, PoolInfo]:
-        """Return those of the pools that are known, by address."""
-        async with self._reader() as connection:
-            return await read.known_pools(connection, addresses)
-
-    async def known_mints(self, mints: Iterable[str]) -> set[str]:
-        """Return those of the mints that are tokens of a launchpad."""
-        async with self._reader() as connection:
-            return await read.known_mints(connection, mints)
-
-    async def progress(self) -> tuple[read.FeedProgress, ...]:
-        """Return how far each feed is complete."""
-        async with self._reader() as connection:
-            return await read.progress(connection)
-
-    async def open_holes(self, limit: int, without: Iterable[int] = ()) -> list[asked.OpenHole]:
-        """Return up to `limit` open holes but those of the ids `without`, oldest slots first."""
-        async with self._reader() as connection:
-            return await asked.open_holes(connection, limit, without)
-
-    async def count_open_holes(self) -> int:
-        """Return how many holes are open."""
-        async with self._reader() as connection:
-            return await asked.count_open_holes(connection)
-
-    async def holes(self, *, open_only: bool, limit: int) -> list[asked.HoleRow]:
-        """Return up to `limit` holes: the open ones, oldest slots first, or all, the last noticed first."""
-        async with self._reader() as connection:
-            return await asked.holes(connection, open_only=open_only, limit=limit)
-
-    async def hole(self, hole_id: int) -> asked.HoleRow | None:
-        """Return a hole, or None if there is none of that id."""
-        async with self._reader() as connection:
-            return await asked.hole(connection, hole_id)
-
-    async def trades_from(self) -> int | None:
-        """Return the Unix second before which no trade is taken any more; None: all are."""
-        async with self._reader() as connection:
-            at = await lifecycle.trades_from(connection)
-            return None if at is None else int(at.timestamp())
-
-    async def file_hole(
-        self, first_slot: int, last_slot: int, reason: str, signature: str | None = None, feed: str = ""
-    ) -> int:
-        """Note a hole and return its id: that of the open one if it is the same. Whoever writes will fill it."""
-        async with self._reader() as connection:
-            return await asked.file_hole(connection, first_slot, last_slot, reason, signature, feed)
-
-    async def file_request(self, kind: str, args: Mapping[str, Any]) -> int:
-        """Ask whoever writes for something, and return the request's id."""
-        async with self._reader() as connection:
-            return await asked.file_request(connection, kind, args)
-
-    async def open_requests(self) -> list[asked.Request]:
-        """Return what has yet to be done, oldest first."""
-        async with self._reader() as connection:
-            return await asked.open_requests(connection)
-
-    async def request(self, request_id: int) -> asked.Request | None:
-        """Return a request, or None if there is none of that id."""
-        async with self._reader() as connection:
-            return await asked.request(connection, request_id)
-
-    async def settle_request(self, request_id: int, result: Mapping[str, Any]) -> None:
-        """Note that a request is done, and what came of it. One that is done stays as it is."""
-        async with self._reader() as connection:
-            await asked.settle_request(connection, request_id, result)
-
-    async def faults(self, limit: int, *, unresolved_only: bool = True, after_id: int = 0) -> list[kept.FaultRow]:
-        """Return up to `limit` faults with ids above `after_id`, by id."""
-        async with self._reader() as connection:
-            return await kept.faults(connection, limit, unresolved_only=unresolved_only, after_id=after_id)
-
-    async def tails(self, after_id: int, limit: int) -> list[kept.TailRow]:
-        """Return up to `limit` unresolved tails whose whole event was kept, with ids above `after_id`, by id."""
-        async with self._reader() as connection:
-            return await kept.tails(connection, after_id, limit)
-
-    async def know_journal(self, journal_id: str, newest_seq: int) -> int | None:
-        """
-        Return up to which number a journal is committed here; None: it was kept for another database until now.
-
-        From then on it is known, with all through `newest_seq` taken as committed. It takes no lock.
-        """
-        async with self._reader() as connection:
-            return await slots.know_journal(connection, journal_id, newest_seq)
-
-    async def journal_done(self, journal_id: str) -> int:
-        """Return up to which number the journal of that id is committed; 0: nothing of it is."""
-        async with self._reader() as connection:
-            return await slots.journal_done(connection, journal_id)
-
-    async def final_through(self) -> int | None:
-        """Return up to which slot all rows were compared with the finalized chain; None: they never were."""
-        async with self._reader() as connection:
-            return await slots.final_through(connection)
-
-    async def unsettled(self, after_slot: int, through_slot: int, limit: int = 10_000) -> list[tuple[int, str]]:
-        """
-        Return slots and signatures of what stands in these slots, by slot; none twice.
-
-        A slot is returned whole: there may be more than `limit` if that many are in one slot. Ask again after the last.
-        """
-        async with self._reader() as connection:
-            return await slots.unsettled(connection, after_slot, through_slot, limit)
-
-    async def rows_of_slot(self, slot: int, block_time: int | None = None) -> slots.SlotRows:
-        """Return everything that stands in a slot; its block time (Unix seconds) makes that cheaper."""
-        async with self._reader() as connection:
-            return await slots.rows_of_slot(connection, slot, block_time)
-
     async def hole_failed(self, hole_id: int, reason: str) -> None:
         """
         Note that a try to fill a hole failed. A hole that is filled by now stays as it is.
@@ -438,75 +293,6 @@ class Store:
         async with self._own() as connection:
             count: int = await connection.fetchval(sql.ABANDON_HOLES)
             return count
-
-    async def writer_pid(self) -> int | None:
-        """Return the server process of whoever is this database's writer now; None if nobody is."""
-        async with self._reader() as connection:
-            pid: int | None = await connection.fetchval(WRITER_HOLDER, WRITER_KEY)
-            return pid
-
-    async def oldest_slot(self, after_slot: int = -1) -> int | None:
-        """Return the slot of the oldest trade behind `after_slot`, or None if there is none."""
-        async with self._reader() as connection:
-            return await read.oldest_slot(connection, after_slot)
-
-    async def first_slot(self, first: int, last: int) -> int | None:
-        """Return the first slot with trades of those from `first` to `last`, or None if there is none."""
-        async with self._reader() as connection:
-            return await read.first_slot(connection, first, last)
-
-    async def status(self) -> read.Status:
-        """Return what the database holds."""
-        async with self._reader() as connection:
-            return await read.status(connection)
-
-    async def recent_launches(
-        self, limit: int, *, platform: str | None = None, mint: str | None = None
-    ) -> list[read.LaunchRow]:
-        """Return the newest launches, newest first, of one platform or mint if given."""
-        async with self._reader() as connection:
-            return await read.recent_launches(connection, limit, platform=platform, mint=mint)
-
-    async def recent_trades(
-        self, limit: int, *, venue: str | None = None, mint: str | None = None
-    ) -> list[read.TradeRow]:
-        """Return the newest trades, newest first, of one venue or mint if given."""
-        async with self._reader() as connection:
-            return await read.recent_trades(connection, limit, venue=venue, mint=mint)
-
-    async def graduations(
-        self, limit: int, *, platform: str | None = None, mint: str | None = None
-    ) -> list[read.GraduationRow]:
-        """Return the newest graduations, newest first, of one platform or mint if given."""
-        async with self._reader() as connection:
-            return await read.graduations(connection, limit, platform=platform, mint=mint)
-
-    @asynccontextmanager
-    async def alone(self, purpose: str) -> AsyncIterator[asyncpg.Connection]:
-        """Yield a connection for work of any length: none of its statements is given up. It writes nothing."""
-        settings = {"default_transaction_read_only": "on", "datestyle": "ISO", "bytea_output": "hex"}
-        with translated():
-            connection = await self._connect(f"launch-monitor {purpose}", settings, command_timeout_s=None)
-            try:
-                yield connection
-            finally:
-                connection.terminate()
-
-    @asynccontextmanager
-    async def _reader(self) -> AsyncIterator[asyncpg.Connection]:
-        with translated():
-            async with self._readers.acquire(timeout=self._connect_timeout_s) as connection:
-                yield connection
-
-    async def _connect(
-        self, name: str, settings: dict[str, str], *, command_timeout_s: float | None
-    ) -> asyncpg.Connection:
-        return await asyncpg.connect(
-            self._url,
-            timeout=self._connect_timeout_s,
-            command_timeout=command_timeout_s,
-            server_settings={"application_name": name, "timezone": "UTC", **settings},
-        )
 
     async def _connected(self) -> asyncpg.Connection:
         """Return the connection that holds the lock, a new one if the last was lost."""
