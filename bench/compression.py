@@ -61,7 +61,7 @@ class Way:
 
     name: str
     segment_by: str = ""
-    order_by: str = "block_time DESC"
+    order_by: str = "block_time DESC, slot DESC"
     types: tuple[tuple[str, str], ...] = ()
     convert: Callable[[Stored], Stored] | None = None
 

@@ -344,8 +344,8 @@ def _passed_on(notice: Control) -> list[Durable]:
     match notice:
         case FinalSeen(through=through):
             return [Final(through=through)]
-        case SlotSettled(slot=slot, signatures=signatures):
-            return [Settled(slot=slot, signatures=signatures)]
+        case SlotSettled(slot=slot, signatures=signatures, block_time=block_time):
+            return [Settled(slot=slot, signatures=signatures, block_time=block_time)]
         case SlotDoubted(slot=slot, reason=reason):
             return [Hole(first_slot=slot, last_slot=slot, reason=reason)]
         case _:

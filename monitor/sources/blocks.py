@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, TypeAlias
 import msgspec
 
 from decoders.core.answers import Slot
-from decoders.core.transaction import TransactionError, parse_block, parse_transaction, read_block, read_transaction
+from decoders.core.transaction import (
+    TransactionError,
+    parse_block,
+    parse_transaction,
+    read_block,
+    read_transaction,
+    sane_time,
+)
 from monitor.errors import RequestFailed, SourceLost, SourceRefused
 from monitor.sources import rpc
 from monitor.sources.chain import Link
@@ -49,6 +56,7 @@ class _Header(msgspec.Struct, frozen=True, rename="camel"):
     blockhash: str
     previous_blockhash: str
     parent_slot: Slot
+    block_time: int | float | None = None
 
 
 _header_decoder = msgspec.json.Decoder(_Header)
@@ -195,7 +203,7 @@ def block_of(result: msgspec.Raw | bytes, slot: int, programs: frozenset[str]) -
     lacks = [*parsed.malformed]
     if len(whole) < len(parsed.notices):
         lacks.append(f"the node has not kept inner instructions of {len(parsed.notices) - len(whole)} transactions")
-    link = Link(answer.parent_slot, answer.blockhash, answer.previous_blockhash)
+    link = Link(answer.parent_slot, answer.blockhash, answer.previous_blockhash, sane_time(answer.block_time))
     lack = f"{len(lacks)} of its parts cannot be read: {lacks[0]}" if lacks else None
     return Block(link, whole, lack, memoryview(result).nbytes)
 
@@ -211,7 +219,7 @@ def header_of(result: msgspec.Raw | bytes) -> Link:
         header = _header_decoder.decode(result)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise TransactionError(f"not a block: {error}") from error
-    return Link(header.parent_slot, header.blockhash, header.previous_blockhash)
+    return Link(header.parent_slot, header.blockhash, header.previous_blockhash, sane_time(header.block_time))
 
 
 def transaction_of(result: msgspec.Raw | bytes, signature: str, slot: int, programs: frozenset[str]) -> TxNotice:

@@ -10,11 +10,12 @@ if TYPE_CHECKING:
 
 
 class Link(NamedTuple):
-    """What a block says of itself and its parent."""
+    """What a block says of itself and its parent; `block_time` in Unix seconds (None: it does not)."""
 
     parent_slot: int
     blockhash: str
     previous_blockhash: str
+    block_time: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

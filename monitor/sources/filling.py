@@ -85,7 +85,7 @@ class Filling:
     async def _proven(self, hole_id: int, work: Work, piece: Piece, out: Outlet, *, is_settled: bool) -> None:
         if is_settled:
             for slot in range(piece.first_slot, piece.last_slot + 1):
-                await out.put(SlotSettled(slot, piece.signatures.get(slot, ())))
+                await out.put(SlotSettled(slot, piece.signatures.get(slot, ()), piece.about(slot)))
         work.proven(piece)
         if not work.is_proven and work.proven_through > work.told_through:
             work.told_through = work.proven_through

@@ -121,11 +121,13 @@ class SlotSettled(msgspec.Struct, frozen=True, tag=True):
     What the finalized chain holds at `slot`, proven by the parents of its blocks.
 
     `signatures` are the transactions of followed programs in it (none: no such one, or the slot was skipped); all of
-    their notices stand before this. Whatever else is stored of that slot vanished with a fork.
+    their notices stand before this. Whatever else is stored of that slot vanished with a fork. `block_time` is that of
+    the first block at or after it (Unix seconds; None: not known).
     """
 
     slot: int
     signatures: tuple[str, ...]
+    block_time: int | None = None
 
 
 class SlotDoubted(msgspec.Struct, frozen=True, tag=True):

@@ -97,6 +97,12 @@ class Piece:
             self.links[slot] = block.link
             self.signatures[slot] = tuple(notice.signature for notice in block.notices if not notice.failed)
 
+    def about(self, slot: int) -> int | None:
+        """Return the block time (Unix seconds) of the first known block at or after a slot; None: none tells it."""
+        later = (at for at, link in self.links.items() if at >= slot and link.block_time is not None)
+        first = min(later, default=None)
+        return None if first is None else self.links[first].block_time
+
     def drop(self, slot: int) -> None:
         """Forget a block: it is fetched anew at the next try."""
         self.links.pop(slot, None)

@@ -79,11 +79,13 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
     """
     What the finalized chain holds at `slot`: the transactions of followed programs with these signatures.
 
-    Rows of others in that slot become void, and those of these are void no longer.
+    Rows of others in that slot become void, and those of these are void no longer. `block_time` is about when that was
+    (Unix seconds): without it pieces of all times are looked through.
     """
 
     slot: int
     signatures: tuple[str, ...]
+    block_time: int | None = None
 
 
 class Final(msgspec.Struct, frozen=True, kw_only=True):

@@ -40,6 +40,7 @@ class Reader:
         self._url = url
         self._pool = pool
         self._connect_timeout_s = connect_timeout_s
+        self._standing = slots.Standing()
         self.edition: Edition | None = None
         """Known after `check`, or once a store migrated or has the lock."""
 
@@ -179,7 +180,7 @@ class Reader:
         A slot is returned whole: there may be more than `limit` if that many are in one slot. Ask again after the last.
         """
         async with self._reader() as connection:
-            return await slots.unsettled(connection, after_slot, through_slot, limit)
+            return await self._standing.page(connection, after_slot, through_slot, limit)
 
     async def rows_of_slot(self, slot: int, block_time: int | None = None) -> slots.SlotRows:
         """Return everything that stands in a slot; its block time (Unix seconds) makes that cheaper."""

@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from decoders.core.types import Trade
 from monitor.store.batch import TOLD_AFTER_FINAL, Hole
 from monitor.store.order import index_of, position_of
 from monitor.store.refold import refold
-from monitor.store.rows import AT, COLUMNS, ORDER, POOL_ID, SLOT, TOKEN_ID, with_row
+from monitor.store.rows import AT, COLUMNS, ORDER, POOL_ID, SLOT, TOKEN_ID, Times, with_row
 from monitor.store.sql import TELL_REFUSED
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ FORK = "fork"
 _VANISHED = "slot = $2 AND voided_at IS NULL AND signature <> ALL($3)"
 _BACK = "slot = $2 AND voided_at IS NOT NULL AND signature = ANY($3)"
 _ELSEWHERE = "signature = ANY($3) AND slot <> $2 AND voided_at IS NULL"
+# Where it is known about when that was: a transaction is valid for minutes, so its other places are not far.
+_NEAR = " AND block_time BETWEEN $4 AND $5"
+_FAR = timedelta(days=1)
 _VOID, _STAND = "now()", "NULL"
 _CHANGED_IDS = "token_id, pool_id, slot, signature"
 _FAULTY_TABLES = ("faults", "tails")
@@ -106,11 +110,13 @@ async def settle(
 async def _trades(connection: asyncpg.Connection, slot: Settled, batch_no: int) -> tuple[list[Row], list[Row]]:
     """Return rows that vanished from the slot or stood in another although they are in this, and those back in it."""
     names = ", ".join(COLUMNS)
-    arguments = (batch_no, slot.slot, list(slot.signatures))
-    gone = await connection.fetch(_update("transactions", _VOID, _VANISHED, names), *arguments)
+    at = Times().get(slot.block_time)
+    near = _NEAR if at is not None else ""
+    arguments = (batch_no, slot.slot, list(slot.signatures), *(() if at is None else (at - _FAR, at + _FAR)))
+    gone = await connection.fetch(_update("transactions", _VOID, _VANISHED + near, names), *arguments)
     if slot.signatures:
-        gone += await connection.fetch(_update("transactions", _VOID, _ELSEWHERE, names), *arguments)
-    back = await connection.fetch(_update("transactions", _STAND, _BACK, names), *arguments)
+        gone += await connection.fetch(_update("transactions", _VOID, _ELSEWHERE + near, names), *arguments)
+    back = await connection.fetch(_update("transactions", _STAND, _BACK + near, names), *arguments)
     return [tuple(row) for row in gone], [tuple(row) for row in back]
 
 

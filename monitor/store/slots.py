@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from monitor.store.order import slot_of
@@ -12,12 +12,17 @@ if TYPE_CHECKING:
     import asyncpg
 
 _UNSETTLED = """
-SELECT slot, signature FROM (
-    SELECT slot, signature FROM transactions WHERE slot > $1 AND slot <= $2 AND voided_at IS NULL
-    UNION
-    SELECT slot, signature FROM changes WHERE slot > $1 AND slot <= $2 AND voided_at IS NULL
-) standing ORDER BY slot, signature LIMIT $3
+SELECT slot, signature, LEAST(min(block_time), now()) AS block_time FROM (
+    SELECT slot, signature, block_time FROM transactions
+     WHERE slot > $1 AND slot <= $2 AND voided_at IS NULL AND block_time >= $4
+    UNION ALL
+    SELECT slot, signature, block_time FROM changes WHERE slot > $1 AND slot <= $2 AND voided_at IS NULL
+) standing GROUP BY slot, signature ORDER BY slot, signature LIMIT $3
 """
+# When that slot was, or some time before. (No time is to come, whatever a node says.)
+_ABOUT = "SELECT LEAST(block_time, now()) FROM transactions WHERE slot <= $1 ORDER BY block_time DESC LIMIT 1"
+_MARGIN = timedelta(days=1)
+_EVER = datetime(1970, 1, 1, tzinfo=UTC)
 _TRADES = """
 SELECT r.*, b.address AS mint, q.address AS quote_mint, p.address AS pool
   FROM transactions r
@@ -84,16 +89,36 @@ async def final_through(connection: asyncpg.Connection) -> int | None:
     return slot
 
 
-async def unsettled(
-    connection: asyncpg.Connection, after_slot: int, through_slot: int, limit: int
-) -> list[tuple[int, str]]:
-    """Return distinct slots and signatures of what stands in these slots, by slot, each slot whole."""
-    found = [tuple(row) for row in await connection.fetch(_UNSETTLED, after_slot, through_slot, limit)]
-    if len(found) < limit:
-        return found
-    last = found[-1][0]
-    whole = [row for row in found if row[0] != last]
-    return whole or [tuple(row) for row in await connection.fetch(_UNSETTLED, last - 1, last, None)]
+class Standing:
+    """
+    What stands in slots that have yet to be compared, asked for from the older to the newer ones.
+
+    It remembers about when the last ones were, for a slot is no time: without one, every piece of the table is read.
+    """
+
+    def __init__(self) -> None:
+        self._known: tuple[int, datetime] | None = None
+
+    async def page(
+        self, connection: asyncpg.Connection, after_slot: int, through_slot: int, limit: int
+    ) -> list[tuple[int, str]]:
+        """Return distinct slots and signatures of what stands in these slots, by slot, each slot whole."""
+        since = await self._about(connection, after_slot) - _MARGIN
+        rows = await connection.fetch(_UNSETTLED, after_slot, through_slot, limit, since)
+        if len(rows) >= limit:
+            last = rows[-1]["slot"]
+            whole = [row for row in rows if row["slot"] != last]
+            rows = whole or await connection.fetch(_UNSETTLED, last - 1, last, None, since)
+        if rows:
+            self._known = (rows[-1]["slot"], rows[-1]["block_time"])
+        return [(row["slot"], row["signature"]) for row in rows]
+
+    async def _about(self, connection: asyncpg.Connection, slot: int) -> datetime:
+        """Return when a slot was, or some time before."""
+        if self._known is None or self._known[0] > slot:
+            at = await connection.fetchval(_ABOUT, slot)
+            self._known = (slot, _EVER + _MARGIN if at is None else at)
+        return self._known[1]
 
 
 async def rows_of_slot(connection: asyncpg.Connection, slot: int, block_time: int | None) -> SlotRows:

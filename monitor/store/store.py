@@ -45,6 +45,9 @@ _WRITER_SETTINGS = {
     "enable_mergejoin": "off",
     "enable_seqscan": "off",
 }
+# By itself TimescaleDB refuses a transaction that has to look through more than 100,000 compressed rows, as one has to
+# that changes a hundred here and there.
+_NO_LIMIT = "SET timescaledb.max_tuples_decompressed_per_dml_transaction = 0"
 _UPKEEP_SETTINGS = {
     "jit": "off",
     # Whoever waits for an exclusive lock holds up all that come after: rather try again.
@@ -304,6 +307,8 @@ class Store(Reader):
         try:
             await self._take_lock(connection)
             self.edition = await migrate.check(connection)
+            if self.edition == "timescale":
+                await connection.execute(_NO_LIMIT)
             newest_batch_no = await connection.fetchval(sql.NEWEST_BATCH_NO)
             await self._make_sure(connection, newest_batch_no)
             if self._writer is None or self._writer.newest_batch_no != newest_batch_no:

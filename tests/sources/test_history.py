@@ -293,12 +293,12 @@ async def test_a_transaction_that_vanished_is_not_missing() -> None:
     async with filling(hole, slots=[99, 100, 101]) as subject:
         told = [await subject.out.get() for _ in range(3)]
         assert told[1:] == [
-            SlotSettled(100, (said.signature(100),)),
+            SlotSettled(100, (said.signature(100),), said.BLOCK_TIME),
             HoleFilled(1, 100, 100, said.signature(7)),
         ]
     async with filling(hole, slots=[99, 102]) as subject:
         assert [await subject.out.get() for _ in range(2)] == [
-            SlotSettled(100, ()),
+            SlotSettled(100, (), said.BLOCK_TIME),
             HoleFilled(1, 100, 100, said.signature(7)),
         ]
         asked = subject.node.asked("getBlocks")
@@ -391,10 +391,10 @@ async def test_a_hole_in_doubt_is_fetched_final_and_settled() -> None:
             said.signature(number) for number in (1, 2, 102)
         ]
         assert told[3:] == [
-            SlotSettled(100, (said.signature(1),)),
-            SlotSettled(101, ()),
-            SlotSettled(102, (said.signature(102),)),
-            SlotSettled(103, ()),
+            SlotSettled(100, (said.signature(1),), said.BLOCK_TIME),
+            SlotSettled(101, (), said.BLOCK_TIME),
+            SlotSettled(102, (said.signature(102),), said.BLOCK_TIME),
+            SlotSettled(103, (), said.BLOCK_TIME),
             HoleFilled(1, 100, 103),
         ]
         asked = [
@@ -411,8 +411,8 @@ async def test_what_is_in_doubt_is_not_settled_before_it_is_proven() -> None:
         assert len(subject.out) == 0
         subject.chain.slots.append(102)
         assert [await subject.out.get() for _ in range(2)] == [
-            SlotSettled(100, (said.signature(100),)),
-            SlotSettled(101, ()),
+            SlotSettled(100, (said.signature(100),), said.BLOCK_TIME),
+            SlotSettled(101, (), said.BLOCK_TIME),
         ]
 
 

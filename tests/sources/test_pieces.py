@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.sources.chain import Link
-from monitor.sources.pieces import HistoryRules, Work
+from monitor.sources.pieces import HistoryRules, Piece, Work
 
 RULES = HistoryRules(piece_slots=10, most_pieces=3)
 
@@ -86,3 +86,15 @@ def test_a_try_that_ended_early_is_gone_on_with() -> None:
     work.take(RULES)
     work.rewind()
     assert taken(work) == [(0, 9), (10, 19), (20, 29)]
+
+
+def test_when_a_slot_was_is_told_by_the_next_block() -> None:
+    """Also by the one behind the piece, which proves its end; one without a time tells nothing."""
+    piece = Piece(100, 104)
+    piece.links = {
+        99: Link(98, "", "", 50),
+        101: Link(99, "", "", 60),
+        103: Link(101, "", ""),
+        106: Link(103, "", "", 70),
+    }
+    assert [piece.about(slot) for slot in (100, 101, 102, 104, 107)] == [60, 60, 70, 70, None]

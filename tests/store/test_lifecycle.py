@@ -437,6 +437,25 @@ async def test_what_is_compressed_can_still_change(store: Store, sql: asyncpg.Co
     assert await sql.fetchval("SELECT lp_fee FROM transactions WHERE signature = 'copied'") == 8
 
 
+@pytest.mark.slow
+async def test_many_compressed_rows_change_at_once(store: Store, sql: asyncpg.Connection) -> None:
+    """One in 400 of 120,000: by itself TimescaleDB refuses what has to look through more than 100,000."""
+    await lifecycle.arrange(sql, store.edition or "plain", RULES)
+    times = [START + number // 2 * timedelta(seconds=1) for number in range(120_000)]
+    poor = [traded(at, f"{number}", index=None, lp_fee=None) for number, at in enumerate(times)]
+    for first in range(0, len(poor), 20_000):
+        await store.write(Batch(poor[first : first + 20_000]))
+    if store.edition == "timescale":
+        assert await sql.fetch("SELECT compress_chunk(chunk) FROM show_chunks('transactions') chunk")
+    await store.close()
+    async with await Store.open(store._url) as later:  # which remembers nothing
+        await later.lock()
+        rich = [traded(at, f"{number}", index=4, lp_fee=8) for number, at in enumerate(times) if number % 400 == 0]
+        written = await later.write(Batch(rich))
+    assert (len(written.upgraded), written.new, written.refused) == (300, [], [])
+    assert await sql.fetchval("SELECT count(*) FROM transactions WHERE lp_fee = 8") == 300
+
+
 async def test_pieces_of_other_lengths_fill_what_is_between(store: Store, sql: asyncpg.Connection) -> None:
     """After a change of the interval no two overlap, none leaves a gap, and each row finds its own."""
     at = [START + hours * HOUR for hours in (30, 33, 47, 100, 101, 200, 340, 20 * 24)]

@@ -12,7 +12,11 @@ import asyncpg
 import pytest
 
 from monitor.store import asked, kept, read
+from monitor.store.batch import Settled
 from monitor.store.candles import Candles
+from monitor.store.refold import Touched
+from monitor.store.settle import settle
+from monitor.store.slots import Standing
 from monitor.store.store import Store
 from tests.store.facts import BLOCK_TIME
 from tests.store.test_schema_doc import PAGE
@@ -217,6 +221,42 @@ async def test_what_the_program_asks_uses_its_index(name: str, connection: async
         assert index in plan.indexes
         assert plan.whole & {"transactions", "holes", "faults"} == set()
         assert plan.sorts == [] or name in UNIQUE
+
+
+async def _settle(connection: asyncpg.Connection, block_time: int | None) -> None:
+    told = Settled(slot=A_DAY // 2, signatures=("of the chain",), block_time=block_time)
+    await settle(connection, [told], Touched(), 1)
+
+
+async def _page(connection: asyncpg.Connection, slot: int) -> None:
+    await Standing().page(connection, slot, slot + 500, 10_000)
+
+
+@pytest.mark.parametrize(
+    ("call", "most"),
+    [
+        (lambda c: _settle(c, int(START.timestamp())), DAYS - 1),
+        (lambda c: _settle(c, None), DAYS),
+        (lambda c: _page(c, DAYS * A_DAY - 600), DAYS - 1),
+    ],
+    ids=["a slot is settled", "one whose time is not known is settled", "what stands in the last slots"],
+)
+async def test_what_is_asked_by_slot_leaves_far_pieces_alone(
+    call: Callable[[asyncpg.Connection], Awaitable[object]], most: int, connection: asyncpg.Connection
+) -> None:
+    """A slot is no time: without one every piece would be read, and those of months may be compressed."""
+    heard: list[asyncpg.connection.LoggedQuery] = []
+    transaction = connection.transaction()
+    await transaction.start()
+    with connection.query_logger(heard.append):
+        await call(connection)
+        await asyncio.sleep(0)
+    asked = [query for query in heard if re.search(r"(FROM|UPDATE) transactions\b.*slot (=|>)", query.query, re.DOTALL)]
+    assert asked
+    plans = [await plan_of(connection, query.query, *query.args) for query in asked]
+    await transaction.rollback()
+    assert max(len(plan.pieces) for plan in plans) <= most
+    assert most < DAYS or max(len(plan.pieces) for plan in plans) == DAYS
 
 
 async def test_a_plan_that_reads_all_is_seen(connection: asyncpg.Connection) -> None:

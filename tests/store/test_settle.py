@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from monitor.store.batch import TOLD_AFTER_FINAL, Batch, Settled
 from tests.store.dump import dump
 from tests.store.facts import (
+    BLOCK_TIME,
     CURVE,
     SIGNATURE,
     SLOT,
@@ -112,3 +113,24 @@ async def test_one_signature_at_two_block_times(store: Store, sql: asyncpg.Conne
     assert await sql.fetchval("SELECT count(*) FROM transactions WHERE voided_at IS NULL") == 2
     await store.write(Batch(settled=[Settled(slot=SLOT, signatures=(SIGNATURE,))]))
     assert await sql.fetch("SELECT slot FROM transactions WHERE voided_at IS NULL") == [(SLOT,)]
+
+
+async def test_a_slot_of_another_day_stays(store: Store, sql: asyncpg.Connection) -> None:
+    """Where it is known when a slot was, what bears its number and is of another week has nothing to do with it."""
+    day = 86_400
+    facts = [trade(signature=f"s{at}", block_time=BLOCK_TIME + at * day) for at in range(-3, 4)]
+    await store.write(Batch([launch(), *facts]))
+    gone = await store.write(Batch(settled=[Settled(slot=SLOT, signatures=("s0",), block_time=BLOCK_TIME)]))
+    assert {fact.signature for fact in gone.voided} == {"s-1", "s1"}
+    back = await store.write(Batch(settled=[Settled(slot=SLOT, signatures=("s1", "s2"), block_time=BLOCK_TIME)]))
+    assert ({fact.signature for fact in back.voided}, [f.signature for f in back.revived]) == ({"s0"}, ["s1"])
+    gone = await store.write(Batch(settled=[Settled(slot=SLOT, signatures=())]))
+    assert {fact.signature for fact in gone.voided} == {"s1", "s2", "s3", "s-2", "s-3"}
+
+
+async def test_elsewhere_is_near(store: Store) -> None:
+    """A transaction that was told at another slot some minutes away is where the chain has it."""
+    later = trade(signature="s", slot=SLOT + 9, block_time=BLOCK_TIME + 300)
+    await store.write(Batch([launch(), later]))
+    told = Settled(slot=SLOT, signatures=("s",), block_time=BLOCK_TIME)
+    assert [fact.slot for fact in (await store.write(Batch(settled=[told]))).voided] == [SLOT + 9]
