@@ -66,7 +66,8 @@ SELECT compression_enabled FROM timescaledb_information.hypertables
  WHERE hypertable_schema = $1 AND hypertable_name = $2
 """
 # Without segments late rows are taken in at a thousand times the rate that they are with one for each token
-# (docs/BENCHMARKS.md). What rows are ordered by has its least and greatest value beside each thousand: slots are asked for.
+# (docs/BENCHMARKS.md). What rows are ordered by has its least and greatest value beside each thousand of them: that is
+# how a slot is found.
 _ENABLE_TRADES = """
 ALTER TABLE transactions SET (
     timescaledb.enable_columnstore = TRUE, timescaledb.segmentby = '',
