@@ -42,6 +42,8 @@ class PoolMap(Mapping[str, PoolInfo]):
 
     def learn(self, fact: Fact) -> None:
         """Learn the pool that a complete fact names, if it is new here."""
+        if isinstance(fact, Trade) and fact.pool in self._pools:
+            return
         for info in _named(fact):
             if info.address not in self._pools:
                 self.add(info)
