@@ -46,9 +46,9 @@ _KEPT_S = 240  # how long the node answers for a transaction: longer than a hole
 # What a feed notices by itself, so that everything can be fetched: how often a minute. Faults of requests
 # strike up to ten of them, and a quiet daemon asks seldom.
 FAULTS = {
-    "restart": 0.2, "close": 1.0, "hang": 0.3, "drop": 1.0, "duplicate": 2.0, "delay": 1.0, "reorder": 1.0,
-    "wrong_envelope": 1.0, "limit": 0.2, "http_error": 0.2, "not_available": 0.2, "missing_in_list": 0.2,
-    "skip_slots": 1.0, "fork": 0.3, "stale": 0.5,
+    "restart": 0.1, "close": 0.5, "hang": 0.15, "drop": 0.5, "duplicate": 1.0, "delay": 0.5, "reorder": 0.5,
+    "wrong_envelope": 0.5, "limit": 0.1, "http_error": 0.1, "not_available": 0.1, "missing_in_list": 0.1,
+    "skip_slots": 0.5, "fork": 0.15, "stale": 0.25,
 }  # fmt: skip
 
 

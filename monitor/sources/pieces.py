@@ -33,7 +33,7 @@ class HistoryRules:
     LEAST_AT_ONCE: ClassVar[int] = 2
 
     piece_slots: int = 32
-    waiting_bytes: int = 16 << 20
+    waiting_bytes: int = 8 << 20
     unknown_bytes: int = 1 << 20
     pieces_at_once: int = 2
     look_ahead_slots: int = 256
