@@ -52,147 +52,62 @@ SELECT block_time AS bucket,
 -- The finer ones are made of trades, for distinct traders do not add up; the others of those of the level below.
 -- No refresh policies: they go by the server's clock, and what a feed tells late or a replay tells of last year would be
 -- hidden below their watermark. The daemon refreshes by the chain's time.
-CREATE MATERIALIZED VIEW candles_1m
-  WITH (timescaledb.continuous, timescaledb.materialized_only = FALSE, timescaledb.create_group_indexes = FALSE) AS
-SELECT time_bucket(INTERVAL '1 minute', block_time) AS bucket,
-       pool_id,
-       token_id,
-       quote_id,
-       min(ARRAY[chain_order, quote_amount, base_amount]) AS first,
-       max(ARRAY[chain_order, quote_amount, base_amount]) AS last,
-       max(ARRAY[chain_order, mark_quote, mark_base])
-           FILTER (WHERE mark_quote IS NOT NULL AND mark_base IS NOT NULL AND NOT synthetic) AS mark,
-       max(candle_price(quote_amount, base_amount)) AS high,
-       min(candle_price(quote_amount, base_amount)) AS low,
-       COALESCE(sum(base_amount) FILTER (WHERE organic), 0) AS volume_base,
-       COALESCE(sum(quote_amount) FILTER (WHERE organic), 0) AS volume_quote,
-       COALESCE(sum(quote_amount) FILTER (WHERE organic AND side = 'buy'), 0) AS buy_quote,
-       COALESCE(sum(quote_amount) FILTER (WHERE organic AND side = 'sell'), 0) AS sell_quote,
-       count(*) FILTER (WHERE organic) AS trades,
-       count(DISTINCT trader) FILTER (WHERE organic AND side = 'buy') AS buyers,
-       count(DISTINCT trader) FILTER (WHERE organic AND side = 'sell') AS sellers
-  FROM transactions
- WHERE voided_at IS NULL AND base_amount > 0
- GROUP BY 1, pool_id, token_id, quote_id
-  WITH NO DATA;
-CREATE INDEX candles_1m_pool_id ON candles_1m (pool_id, bucket);
-
-CREATE MATERIALIZED VIEW candles_5m
-  WITH (timescaledb.continuous, timescaledb.materialized_only = FALSE, timescaledb.create_group_indexes = FALSE) AS
-SELECT time_bucket(INTERVAL '5 minutes', block_time) AS bucket,
-       pool_id,
-       token_id,
-       quote_id,
-       min(ARRAY[chain_order, quote_amount, base_amount]) AS first,
-       max(ARRAY[chain_order, quote_amount, base_amount]) AS last,
-       max(ARRAY[chain_order, mark_quote, mark_base])
-           FILTER (WHERE mark_quote IS NOT NULL AND mark_base IS NOT NULL AND NOT synthetic) AS mark,
-       max(candle_price(quote_amount, base_amount)) AS high,
-       min(candle_price(quote_amount, base_amount)) AS low,
-       COALESCE(sum(base_amount) FILTER (WHERE organic), 0) AS volume_base,
-       COALESCE(sum(quote_amount) FILTER (WHERE organic), 0) AS volume_quote,
-       COALESCE(sum(quote_amount) FILTER (WHERE organic AND side = 'buy'), 0) AS buy_quote,
-       COALESCE(sum(quote_amount) FILTER (WHERE organic AND side = 'sell'), 0) AS sell_quote,
-       count(*) FILTER (WHERE organic) AS trades,
-       count(DISTINCT trader) FILTER (WHERE organic AND side = 'buy') AS buyers,
-       count(DISTINCT trader) FILTER (WHERE organic AND side = 'sell') AS sellers
-  FROM transactions
- WHERE voided_at IS NULL AND base_amount > 0
- GROUP BY 1, pool_id, token_id, quote_id
-  WITH NO DATA;
-CREATE INDEX candles_5m_pool_id ON candles_5m (pool_id, bucket);
-
-CREATE MATERIALIZED VIEW candles_15m
-  WITH (timescaledb.continuous, timescaledb.materialized_only = FALSE, timescaledb.create_group_indexes = FALSE) AS
-SELECT time_bucket(INTERVAL '15 minutes', block_time) AS bucket,
-       pool_id,
-       token_id,
-       quote_id,
-       min(ARRAY[chain_order, quote_amount, base_amount]) AS first,
-       max(ARRAY[chain_order, quote_amount, base_amount]) AS last,
-       max(ARRAY[chain_order, mark_quote, mark_base])
-           FILTER (WHERE mark_quote IS NOT NULL AND mark_base IS NOT NULL AND NOT synthetic) AS mark,
-       max(candle_price(quote_amount, base_amount)) AS high,
-       min(candle_price(quote_amount, base_amount)) AS low,
-       COALESCE(sum(base_amount) FILTER (WHERE organic), 0) AS volume_base,
-       COALESCE(sum(quote_amount) FILTER (WHERE organic), 0) AS volume_quote,
-       COALESCE(sum(quote_amount) FILTER (WHERE organic AND side = 'buy'), 0) AS buy_quote,
-       COALESCE(sum(quote_amount) FILTER (WHERE organic AND side = 'sell'), 0) AS sell_quote,
-       count(*) FILTER (WHERE organic) AS trades,
-       count(DISTINCT trader) FILTER (WHERE organic AND side = 'buy') AS buyers,
-       count(DISTINCT trader) FILTER (WHERE organic AND side = 'sell') AS sellers
-  FROM transactions
- WHERE voided_at IS NULL AND base_amount > 0
- GROUP BY 1, pool_id, token_id, quote_id
-  WITH NO DATA;
-CREATE INDEX candles_15m_pool_id ON candles_15m (pool_id, bucket);
-
-CREATE MATERIALIZED VIEW candles_1h
-  WITH (timescaledb.continuous, timescaledb.materialized_only = FALSE, timescaledb.create_group_indexes = FALSE) AS
-SELECT time_bucket(INTERVAL '1 hour', block_time) AS bucket,
-       pool_id,
-       token_id,
-       quote_id,
-       min(ARRAY[chain_order, quote_amount, base_amount]) AS first,
-       max(ARRAY[chain_order, quote_amount, base_amount]) AS last,
-       max(ARRAY[chain_order, mark_quote, mark_base])
-           FILTER (WHERE mark_quote IS NOT NULL AND mark_base IS NOT NULL AND NOT synthetic) AS mark,
-       max(candle_price(quote_amount, base_amount)) AS high,
-       min(candle_price(quote_amount, base_amount)) AS low,
-       COALESCE(sum(base_amount) FILTER (WHERE organic), 0) AS volume_base,
-       COALESCE(sum(quote_amount) FILTER (WHERE organic), 0) AS volume_quote,
-       COALESCE(sum(quote_amount) FILTER (WHERE organic AND side = 'buy'), 0) AS buy_quote,
-       COALESCE(sum(quote_amount) FILTER (WHERE organic AND side = 'sell'), 0) AS sell_quote,
-       count(*) FILTER (WHERE organic) AS trades,
-       count(DISTINCT trader) FILTER (WHERE organic AND side = 'buy') AS buyers,
-       count(DISTINCT trader) FILTER (WHERE organic AND side = 'sell') AS sellers
-  FROM transactions
- WHERE voided_at IS NULL AND base_amount > 0
- GROUP BY 1, pool_id, token_id, quote_id
-  WITH NO DATA;
-CREATE INDEX candles_1h_pool_id ON candles_1h (pool_id, bucket);
-
-CREATE MATERIALIZED VIEW candles_4h
-  WITH (timescaledb.continuous, timescaledb.materialized_only = FALSE, timescaledb.create_group_indexes = FALSE) AS
-SELECT time_bucket(INTERVAL '4 hours', bucket) AS bucket,
-       pool_id,
-       token_id,
-       quote_id,
-       min(first) AS first,
-       max(last) AS last,
-       max(mark) AS mark,
-       max(high) AS high,
-       min(low) AS low,
-       sum(volume_base) AS volume_base,
-       sum(volume_quote) AS volume_quote,
-       sum(buy_quote) AS buy_quote,
-       sum(sell_quote) AS sell_quote,
-       sum(trades)::BIGINT AS trades
-  FROM candles_1h
- GROUP BY 1, pool_id, token_id, quote_id
-  WITH NO DATA;
-CREATE INDEX candles_4h_pool_id ON candles_4h (pool_id, bucket);
-
-CREATE MATERIALIZED VIEW candles_1d
-  WITH (timescaledb.continuous, timescaledb.materialized_only = FALSE, timescaledb.create_group_indexes = FALSE) AS
-SELECT time_bucket(INTERVAL '1 day', bucket) AS bucket,
-       pool_id,
-       token_id,
-       quote_id,
-       min(first) AS first,
-       max(last) AS last,
-       max(mark) AS mark,
-       max(high) AS high,
-       min(low) AS low,
-       sum(volume_base) AS volume_base,
-       sum(volume_quote) AS volume_quote,
-       sum(buy_quote) AS buy_quote,
-       sum(sell_quote) AS sell_quote,
-       sum(trades)::BIGINT AS trades
-  FROM candles_4h
- GROUP BY 1, pool_id, token_id, quote_id
-  WITH NO DATA;
-CREATE INDEX candles_1d_pool_id ON candles_1d (pool_id, bucket);
+DO $do$
+DECLARE
+    at RECORD;
+BEGIN
+    FOR at IN
+        SELECT * FROM (VALUES ('1m', '1 minute', NULL), ('5m', '5 minutes', NULL), ('15m', '15 minutes', NULL),
+                              ('1h', '1 hour', NULL), ('4h', '4 hours', 'candles_1h'), ('1d', '1 day', 'candles_4h'))
+                      AS l (level, width, finer)
+    LOOP
+        EXECUTE format($view$
+            CREATE MATERIALIZED VIEW candles_%1$s
+              WITH (timescaledb.continuous, timescaledb.materialized_only = FALSE, timescaledb.create_group_indexes = FALSE)
+                AS %2$s WITH NO DATA;
+            CREATE INDEX candles_%1$s_pool_id ON candles_%1$s (pool_id, bucket);
+        $view$, at.level, CASE WHEN at.finer IS NULL THEN format($text$
+            SELECT time_bucket(INTERVAL %1$L, block_time) AS bucket,
+                   pool_id,
+                   token_id,
+                   quote_id,
+                   min(ARRAY[chain_order, quote_amount, base_amount]) AS first,
+                   max(ARRAY[chain_order, quote_amount, base_amount]) AS last,
+                   max(ARRAY[chain_order, mark_quote, mark_base])
+                       FILTER (WHERE mark_quote IS NOT NULL AND mark_base IS NOT NULL AND NOT synthetic) AS mark,
+                   max(candle_price(quote_amount, base_amount)) AS high,
+                   min(candle_price(quote_amount, base_amount)) AS low,
+                   COALESCE(sum(base_amount) FILTER (WHERE organic), 0) AS volume_base,
+                   COALESCE(sum(quote_amount) FILTER (WHERE organic), 0) AS volume_quote,
+                   COALESCE(sum(quote_amount) FILTER (WHERE organic AND side = 'buy'), 0) AS buy_quote,
+                   COALESCE(sum(quote_amount) FILTER (WHERE organic AND side = 'sell'), 0) AS sell_quote,
+                   count(*) FILTER (WHERE organic) AS trades,
+                   count(DISTINCT trader) FILTER (WHERE organic AND side = 'buy') AS buyers,
+                   count(DISTINCT trader) FILTER (WHERE organic AND side = 'sell') AS sellers
+              FROM transactions
+             WHERE voided_at IS NULL AND base_amount > 0
+             GROUP BY 1, pool_id, token_id, quote_id
+        $text$, at.width) ELSE format($text$
+            SELECT time_bucket(INTERVAL %1$L, bucket) AS bucket,
+                   pool_id,
+                   token_id,
+                   quote_id,
+                   min(first) AS first,
+                   max(last) AS last,
+                   max(mark) AS mark,
+                   max(high) AS high,
+                   min(low) AS low,
+                   sum(volume_base) AS volume_base,
+                   sum(volume_quote) AS volume_quote,
+                   sum(buy_quote) AS buy_quote,
+                   sum(sell_quote) AS sell_quote,
+                   sum(trades)::BIGINT AS trades
+              FROM %2$s
+             GROUP BY 1, pool_id, token_id, quote_id
+        $text$, at.width, at.finer) END);
+    END LOOP;
+END
+$do$;
 
 -- Of every edition again --------------------------------------------------------------------------------------------
 
