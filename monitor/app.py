@@ -91,6 +91,7 @@ async def _live(daemon: Daemon, stop: asyncio.Event, *, new_chain: bool) -> None
         beside = [
             group.create_task(beat(daemon.health, manager, every_s=_beat_s(manager), patience_s=_PATIENCE_S)),
             group.create_task(daemon.holes.run(daemon.store)),
+            group.create_task(memory.keep_trim(), name="memory"),
         ]
         if daemon.journal is not None:
             beside.append(group.create_task(daemon.journal.run(), name="journal"))

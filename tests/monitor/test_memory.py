@@ -1,4 +1,4 @@
-"""Large blocks that were freed are the system's again, whatever small ones lie between them."""
+"""What was freed is the system's again, whatever lies between."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import sys
 
 import pytest
 
-_LEAVES = """
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of glibc")
+
+_HEAD = """
 import sys
 from monitor import memory
 
 def resident_mib():
-    pages = int(open("/proc/self/statm").read().split()[1])
-    return pages * 4096 >> 20
-
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 >> 20
+"""
+_LARGE = """
 if sys.argv[1] == "gives":
     assert memory.give_back()
 bytes(30 << 20)  # from now on blocks up to that size are taken from the heap by default
@@ -26,12 +28,29 @@ before = resident_mib()
 large.clear()
 print(before - resident_mib())
 """
+_SMALL = """
+blocks = [bytes([1]) * 8000 for _ in range(12_500)]
+before, kept = resident_mib(), blocks[::50]
+del blocks
+if sys.argv[1] == "gives":
+    memory.trim()
+print(before - resident_mib())
+"""
+
+
+def given_back_mib(program: str, how: str) -> int:
+    """Run a program that frees 100 MiB, and return by how much its memory is less then."""
+    ran = subprocess.run([sys.executable, "-c", _HEAD + program, how], capture_output=True, text=True, check=True)
+    return int(ran.stdout)
 
 
 @pytest.mark.parametrize(("how", "least", "most"), [("gives", 95, 105), ("keeps", 0, 20)])
-def test_what_is_freed_is_given_back(how: str, least: int, most: int) -> None:
+def test_large_blocks_are_given_back(how: str, least: int, most: int) -> None:
     """Of a hundred blocks of a MiB with small ones between them; the other case shows that glibc alone keeps them."""
-    if not sys.platform.startswith("linux"):
-        pytest.skip("of glibc")
-    ran = subprocess.run([sys.executable, "-c", _LEAVES, how], capture_output=True, text=True, check=True)
-    assert least <= int(ran.stdout) <= most
+    assert least <= given_back_mib(_LARGE, how) <= most
+
+
+@pytest.mark.parametrize(("how", "least", "most"), [("gives", 80, 100), ("keeps", 0, 20)])
+def test_trimming_gives_free_pages_back(how: str, least: int, most: int) -> None:
+    """Of 8 KB blocks of which one in fifty is in use; the other case shows that glibc alone keeps them."""
+    assert least <= given_back_mib(_SMALL, how) <= most
