@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # Time limits per example fail on a busy machine, not on a slow function.
 hypothesis.settings.register_profile("default", deadline=None)
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=25)
-hypothesis.settings.register_profile("thorough", deadline=None, max_examples=2_000)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=1_500)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
