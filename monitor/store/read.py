@@ -39,6 +39,8 @@ SELECT p.address, p.venue, t.mint, q.address, t.platform, p.flipped, COALESCE(p.
 """
 _NEWEST_TRADE = "SELECT block_time, slot FROM transactions ORDER BY block_time DESC LIMIT 1"
 # The time is given: of one that is looked up beside it the planner thinks that a third of all rows are younger.
+# Not IS NOT NULL: of a thousand compressed rows together it is known which is the latest, and not whether there is one.
+_VOIDED = "SELECT count(*) FROM transactions WHERE voided_at > '-infinity'"
 _NEWEST_SLOT = "SELECT max(slot) FROM transactions WHERE block_time >= $1::timestamptz - INTERVAL '5 seconds'"
 _LIVE_ROWS = """
 WITH RECURSIVE parts AS (
@@ -217,7 +219,7 @@ async def status(connection: asyncpg.Connection) -> Status:
         launches=await connection.fetchval("SELECT count(*) FROM tokens WHERE launched_at IS NOT NULL"),
         graduations=await connection.fetchval("SELECT count(*) FROM tokens WHERE graduated_at IS NOT NULL"),
         open_holes=await count_open_holes(connection),
-        voided=await connection.fetchval("SELECT count(*) FROM transactions WHERE voided_at IS NOT NULL"),
+        voided=await connection.fetchval(_VOIDED),
         final_through=await final_through(connection),
         newest_block_time=newest["block_time"] if newest else None,
         newest_slot=await newest_slot(connection),
