@@ -9,23 +9,28 @@ from __future__ import annotations
 import argparse
 import cProfile
 import gc
+import inspect
 import pstats
 import sys
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import pytest
 
 from bench import database, simulated
 from bench.table import Row, machine, markdown
 from decoders.core.types import Trade
+from monitor.store import write
 from monitor.store.batch import Batch
 from monitor.store.rows import AT, COLUMNS
 from monitor.store.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from decoders.core.types import Fact
     from monitor.store.rows import Row as Stored
@@ -135,12 +140,67 @@ async def _raw(server: postgres.Server, written: Sequence[Stored], sizes: Sequen
     side.spent_s.append(spent_s / len(written))
 
 
+# What a batch is made of, in the order of its work; nothing in it is part of another.
+_STAGES: tuple[tuple[str, object, str], ...] = (
+    ("sort: what is new, what is known", write, "sort"),
+    ("tokens and pools: read, fold, write", write.Writer, "_fold"),
+    ("COPY, with the rows made meanwhile", asyncpg.Connection, "copy_records_to_table"),
+    ("the batch's own row", write.Writer, "_write_batch"),
+    ("what becomes of each fact", write, "_written"),
+    ("remember what is committed", write.Writer, "committed"),
+)
+
+
+def stages(options: Options | None = None) -> dict[str, dict[str, float]]:
+    """Return where the time goes (us of the clock per trade), by the size of batches."""
+    options = options or Options()
+    facts = simulated.tape(options.notifications).facts()
+    gc.freeze()
+    with database.server(options.url) as server:
+        return {f"batches of {size:,}": database.run(_timed(server, facts, size)) for size in options.sizes}
+
+
+async def _timed(server: postgres.Server, facts: Sequence[Fact], size: int) -> dict[str, float]:
+    spent: dict[str, float] = {}
+    side = Side()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, owner, attribute in _STAGES:
+            patch.setattr(owner, attribute, _clocked(getattr(owner, attribute), name, spent))
+        written, _ = await _ours(server, facts, size, side)
+    found = {name: seconds / len(written) * 1e6 for name, seconds in spent.items()}
+    whole = 1e6 / side.rates[-1]
+    return found | {"the rest: reserves, other statements, COMMIT": whole - sum(found.values()), "sum": whole}
+
+
+def _clocked(call: Callable[..., Any], name: str, spent: dict[str, float]) -> Callable[..., Any]:
+    """Return a function or coroutine function that adds up how long it takes."""
+
+    def told(began: float) -> None:
+        spent[name] = spent.get(name, 0.0) + time.perf_counter() - began
+
+    def of_function(*args: Any, **named: Any) -> Any:
+        began = time.perf_counter()
+        try:
+            return call(*args, **named)
+        finally:
+            told(began)
+
+    async def of_coroutine(*args: Any, **named: Any) -> Any:
+        began = time.perf_counter()
+        try:
+            return await call(*args, **named)
+        finally:
+            told(began)
+
+    return of_coroutine if inspect.iscoroutinefunction(call) else of_function
+
+
 def profile(options: Options) -> None:
     """Print where the write path spends our processor's time."""
     facts = simulated.tape(options.notifications).facts()
     found = cProfile.Profile()
 
-    async def write(server: postgres.Server) -> None:
+    async def fill(server: postgres.Server) -> None:
         async with database.migrated(server) as url, await Store.open(url) as store:
             await store.lock()
             found.enable()
@@ -149,7 +209,7 @@ def profile(options: Options) -> None:
             found.disable()
 
     with database.server(options.url) as server:
-        database.run(write(server))
+        database.run(fill(server))
     pstats.Stats(found).sort_stats("tottime").print_stats(30)
 
 
