@@ -178,6 +178,8 @@ async def test_a_writer_that_may_become_the_owner_makes_pieces(logins: Logins) -
             with pytest.raises(ConfigError, match="permission denied"):
                 await store.write(new_day)
             async with connected(logins.superuser) as superuser:
+                if int(await superuser.fetchval("SHOW server_version_num")) < 160_000:
+                    return  # it cannot let a role become another without having its rights all along
                 names = logins.names
                 await superuser.execute(f"GRANT {names['owner']} TO {names['writer']} WITH INHERIT FALSE, SET TRUE")
         await store.write(new_day)
