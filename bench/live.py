@@ -174,8 +174,10 @@ async def _run(program: Path, server: postgres.Server, tape: Tape, folder: Path,
 
 async def _until(commits: Commits, connection: asyncpg.Connection[Any], expected: int) -> None:
     """Wait until as many trades are committed as there are."""
-    while commits.stored < expected or await connection.fetchval(_COUNT) < expected:
-        commits.heard.clear()
+    while True:
+        commits.heard.clear()  # before looking: what is committed while the rows are counted sets it again
+        if commits.stored >= expected and await connection.fetchval(_COUNT) >= expected:
+            return
         await commits.heard.wait()
 
 
