@@ -51,9 +51,10 @@ _READ_BACK = f"SELECT {', '.join(COLUMNS)} FROM transactions WHERE block_time >=
 _LATE_S = 1_000
 
 _TRADE = "SELECT block_time, side, base_amount, quote_amount, price, trader FROM recent_trades"
+# Sixty buckets up to a time at which it was traded.
 _CANDLES = """
-SELECT * FROM price_candles_{level} WHERE token_id = (SELECT id FROM tokens WHERE mint = $1)
- ORDER BY bucket DESC LIMIT 60
+SELECT * FROM token_candles_{level}
+ WHERE mint = $1 AND bucket > $2::timestamptz - 60 * INTERVAL '{width}' AND bucket <= $2 ORDER BY bucket
 """
 QUERIES = (
     # What, the query, what it is asked with, the column that needs an index of its own, whether there is a goal.
@@ -68,19 +69,20 @@ QUERIES = (
     ),
     ("newest launches", "SELECT * FROM recent_launches LIMIT 20", None, None, False),
     *(
-        (f"candles of a token, {level}", _CANDLES.format(level=level), "mint", None, True)
-        for level in ("1s", "1m", "1h")
+        (f"sixty candles of a token, {level}", _CANDLES.format(level=level, width=width), "traded", None, True)
+        for level, width in (("1s", "1 second"), ("1m", "1 minute"), ("1h", "1 hour"))
     ),
 )
 _SAMPLES = {
     # Of tokens that were traded, as they were: busy ones come more often.
     "mint": "SELECT t.mint FROM sample s JOIN tokens t ON t.id = s.token_id",
+    "traded": "SELECT t.mint, s.block_time FROM sample s JOIN tokens t ON t.id = s.token_id",
     "trader": "SELECT trader FROM sample",
     "signature": "SELECT signature FROM sample",
 }
 _SAMPLE = f"""
 CREATE TEMP TABLE sample AS
-SELECT token_id, trader, signature FROM transactions ORDER BY hashtext(signature) LIMIT {ASKED}
+SELECT token_id, trader, signature, block_time FROM transactions ORDER BY hashtext(signature) LIMIT {ASKED}
 """  # noqa: S608  the constants of this file alone
 _INDEXED = """
 SELECT EXISTS (SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
@@ -247,7 +249,7 @@ async def _ask(connection: asyncpg.Connection[Any], store: Store, copies: Copies
         if column is not None and not await connection.fetchval(_INDEXED, column):
             _say(f"{what}: left out, no index of transactions leads by {column}")
             continue
-        if "price_candles" in query and not await _exists(connection, query.split()[3]):
+        if "token_candles" in query and not await _exists(connection, query.split()[3]):
             _say(f"{what}: left out, this schema has no such view")
             continue
         arguments = [()] * ASKED if asks is None else [tuple(row) for row in await connection.fetch(_SAMPLES[asks])]
