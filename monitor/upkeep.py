@@ -252,6 +252,18 @@ def candles_of(store: Store) -> Candles:
     return _CandlesOf(store)
 
 
+async def arrange(store: Store, config: Config) -> None:
+    """
+    Tell TimescaleDB how long pieces are and what it compresses, as configured: for whoever made the schema.
+
+    Raises:
+        UpkeepFailed, StoreUnavailable: If that fails: the next daemon does it.
+    """
+    edition = store.edition or await store.check()
+    async with store.upkeep() as connection:
+        await lifecycle.arrange(connection, edition, rules_of(config))
+
+
 async def make_candles(store: Store, candles: Candles | None) -> None:
     """
     Make all candles that are to be made now, for whoever wrote and ends.

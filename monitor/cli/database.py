@@ -12,6 +12,7 @@ from monitor.cli.say import tell
 from monitor.config import Config, redact_url
 from monitor.errors import ConfigError, UsageError
 from monitor.store.store import Store
+from monitor.upkeep import arrange
 
 
 def migrate(
@@ -55,9 +56,11 @@ async def _migrate(config: Config, what: Literal["nothing", "steps", "plain", "m
         match what:
             case "move":
                 await store.migrate_to_timescale(tell)
+                await arrange(store, config)
             case "steps" | "plain":
                 for step in await store.migrate("plain" if what == "plain" else None):
                     tell(f"applied {step.number:04}_{step.name}")
+                await arrange(store, config)
             case "nothing":
                 pass
         tell(f"{redact_url(url)}: the schema is up to date (edition {await store.check()})")

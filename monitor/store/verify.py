@@ -35,7 +35,8 @@ SELECT o.relname AS owner, CASE WHEN h.inhrelid IS NOT NULL THEN t.oid::regclass
        x.oid::regclass::text AS name, i.indisvalid AS is_valid, i.indisunique AS is_unique,
        CASE WHEN i.indisunique THEN 'UNIQUE ' ELSE '' END
            || regexp_replace(pg_get_indexdef(x.oid), '^.* USING ', '') AS shape,
-       x.reltuples::double precision AS entries,
+       x.reltuples * CASE WHEN x.reltuples > 0 AND t.relpages > 0
+                          THEN GREATEST(pg_relation_size(t.oid) / 8192.0 / t.relpages, 1) ELSE 1 END AS entries,
        CASE WHEN x.relkind = 'i' THEN pg_relation_size(x.oid) ELSE 0 END AS bytes, COALESCE(s.idx_scan, 0) AS scans,
        CASE WHEN m.amname = 'btree' THEN (
            SELECT sum(w.avg_width) FROM unnest(i.indkey::smallint[]) AS k(attnum)
@@ -125,7 +126,8 @@ class Index:
     An index of a table or, where `piece` is not None, of one of its partitions or chunks.
 
     `shape` is its definition behind USING, with UNIQUE before it where it is so. `width` is how many bytes its columns
-    take in an entry (None: not known, or it is no btree), `entries` how many there are (-1: nobody has counted).
+    take in an entry (None: not known, or it is no btree), `entries` how many there are (-1: nobody has counted), if
+    what was counted has grown as the table has.
     """
 
     owner: str

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 
+from monitor import upkeep
+from monitor.config import Config
 from monitor.store import lifecycle, verify
 from monitor.store.batch import Batch
 from monitor.store.candles import LEVELS
@@ -122,6 +124,16 @@ async def test_a_bloated_index_is_found_until_it_is_built_anew(store: Store, sql
     assert await findings(store, sql, limits) == []
 
 
+async def test_a_table_that_grew_since_it_was_counted_is_not_bloated(store: Store, sql: asyncpg.Connection) -> None:
+    """As after a replay: nobody counts a table again that fast."""
+    fill = "INSERT INTO landings SELECT md5(n::text) || md5(n::text), n FROM generate_series({}, {}) n"
+    await sql.execute("ALTER TABLE landings SET (autovacuum_enabled = FALSE)")
+    await sql.execute(fill.format(1, 3_000))
+    await sql.execute("VACUUM ANALYZE landings")
+    await sql.execute(fill.format(3_001, 60_000))
+    assert await findings(store, sql, Limits(bloat_bytes=500_000)) == []
+
+
 def test_unused_indexes_are_counted_over_all_pieces() -> None:
     """One scan of one piece is use; those that keep rows unique are in use anyway; small ones cost little."""
     found = list(
@@ -206,6 +218,12 @@ async def test_policies_that_do_not_do_their_work(store: Store, sql: asyncpg.Con
     assert await sql.execute(_FAIL, job) == "UPDATE 1"
     (found,) = await findings(store, sql, rules=Rules())
     assert (found.kind, str(job) in found.mend) == ("failed_policy", True)
+
+
+async def test_what_a_migration_arranges_is_well(store: Store, sql: asyncpg.Connection, written: None) -> None:
+    """Of a database to which no daemon has come yet."""
+    await upkeep.arrange(store, Config())
+    assert await findings(store, sql, rules=upkeep.rules_of(Config())) == []
 
 
 async def test_what_the_daemon_arranges_is_well(store: Store, sql: asyncpg.Connection, written: None) -> None:
