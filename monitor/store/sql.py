@@ -170,11 +170,17 @@ _RETOLD_FAULT = ", ".join(
         *((name, f"f.{name}") for name in ("resolved_at", "resolved_by")),
     )
 )
+# What had vanished is as new as what was never there.
 INSERT_FAULTS = f"""
-INSERT INTO faults AS f ({", ".join(_FAULT_NAMES)}) SELECT * FROM {_unnest(_FAULT_NAMES, _FAULT_TYPES)}
+WITH told AS MATERIALIZED (
+    SELECT * FROM {_unnest(_FAULT_NAMES, _FAULT_TYPES)}
+), gone AS MATERIALIZED (
+    SELECT f.id FROM told u JOIN faults f USING (signature, program, event, nth, fact) WHERE f.resolved_by = 'vanished'
+)
+INSERT INTO faults AS f ({", ".join(_FAULT_NAMES)}) SELECT * FROM told
 ON CONFLICT (signature, program, event, nth, fact) DO UPDATE
    SET {_RETOLD_FAULT}
-RETURNING signature, program, event, nth, fact, slot, xmax = 0 AS is_new
+RETURNING signature, program, event, nth, fact, slot, xmax = 0 OR id IN (SELECT id FROM gone) AS is_new
 """
 
 

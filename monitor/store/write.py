@@ -402,8 +402,10 @@ class Writer:
             if tokens:
                 await connection.execute(sql.TELL_REFUSED, list(tokens.values()))
             attempt.new_faults = {places[tuple(key)] for *key, _, is_new in answers if is_new}
-            for *key, slot, _ in answers:
+            for *key, slot, is_new in answers:
                 told = found.faults[places[tuple(key)]][1]
+                if is_new:
+                    attempt.landed_in.add(min(told.slot, _SLOT_MAX))
                 if told.slot != slot:
                     found.landings.add((key[0], min(told.slot, _SLOT_MAX)))
         if found.landings:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from monitor.store.batch import TOLD_AFTER_FINAL, Batch, Settled
+import pytest
+
+from monitor.store.batch import TOLD_AFTER_FINAL, Batch, Filled, Settled
 from tests.store.dump import dump
 from tests.store.facts import (
     BLOCK_TIME,
@@ -134,3 +136,20 @@ async def test_elsewhere_is_near(store: Store) -> None:
     await store.write(Batch([launch(), later]))
     told = Settled(slot=SLOT, signatures=("s",), block_time=BLOCK_TIME)
     assert [fact.slot for fact in (await store.write(Batch(settled=[told]))).voided] == [SLOT + 9]
+
+
+@pytest.mark.parametrize("told", [fault(), trade(base_amount=1 << 63)], ids=["unreadable", "refused"])
+async def test_what_could_not_be_read_is_doubted_when_told_late(
+    store: Store, sql: asyncpg.Connection, told: Fact
+) -> None:
+    """Also if it had vanished before: what comes after its slot was settled is to be looked for on the chain."""
+    late = Batch([told], late=frozenset({SLOT}))
+    for _ in range(2):
+        await store.write(late)
+        assert await sql.fetchval("SELECT resolved_by FROM faults") is None
+        (hole,) = await store.open_holes(9)
+        assert (hole.first_slot, hole.last_slot, hole.reason) == (SLOT, SLOT, TOLD_AFTER_FINAL)
+        filled = [Filled(by="history", hole_id=hole.id)]
+        await store.write(Batch(settled=[Settled(slot=SLOT, signatures=())], filled=filled))
+        assert await sql.fetchval("SELECT resolved_by FROM faults") == "vanished"
+        assert await store.open_holes(9) == []
