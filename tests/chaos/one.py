@@ -97,6 +97,11 @@ class Outcome:
     seconds: float = 0.0
 
     @property
+    def idle_kinds(self) -> tuple[str, ...]:
+        """Return the faults that never struck."""
+        return tuple(kind for kind in self.kinds if not self.struck.get(kind))
+
+    @property
     def is_good(self) -> bool:
         """Tell whether everything is as promised."""
         return not (self.lost or self.doubled or self.wrong or self.open_holes or self.unequal or self.odd)
@@ -298,7 +303,9 @@ def _sum(outcome: Outcome, verdict: Verdict, daemon: child.Child, scrapes: Scrap
         outcome.odd.append(f"the daemon ended by itself with {sorted(unexpected)}")
     if daemon.last_code != 0:
         outcome.odd.append(f"at SIGTERM the daemon ended with {daemon.last_code}")
-    outcome.odd += [f"{kind} never struck" for kind in outcome.kinds if not outcome.struck.get(kind)]
+    # Of several faults one may leave nothing for another to strike; two at least make a combination.
+    if len(outcome.kinds) - len(outcome.idle_kinds) < min(len(outcome.kinds), 2):
+        outcome.odd += [f"{kind} never struck" for kind in outcome.idle_kinds]
     if not scrapes.pages:
         outcome.odd.append("the metrics page never answered")
 

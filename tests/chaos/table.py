@@ -55,10 +55,12 @@ def text(outcomes: Sequence[Outcome]) -> str:
 def summary(outcomes: Sequence[Outcome]) -> str:
     """Return in a sentence what the rows do not say."""
     seeds = sorted({int(outcome.name.split(":")[0]) for outcome in outcomes})
+    idle = sum(bool(one.idle_kinds) for one in outcomes if len(one.kinds) > 1)
     return (
         f"{sum(one.stored for one in outcomes):,} trades stored, {sum(one.voided for one in outcomes):,} void; "
         f"{sum(one.scrapes for one in outcomes):,} scrapes, at {sum(one.unequal for one in outcomes)} of which a "
         f"ledger did not hold; seeds {_ranges(seeds)}."
+        + (f" In {idle} combinations not every fault found something to strike." if idle else "")
     )
 
 

@@ -79,6 +79,8 @@ def test_what_is_not_as_promised_stands_in_the_table() -> None:
         ("all", "logs, blocks", "3", "6", "1", "0", "0", "0", "4", "7.5"),
     ]
     assert "NOT AS PROMISED: 2:drop:blocks" in table.text([good, bad, both])
+    assert "In 1 combinations not every fault" in table.summary([good, bad, both])
+    assert "combinations" not in table.summary([good, bad])
 
 
 def test_only_what_stands_between_the_marks_is_written(tmp_path: Path) -> None:
