@@ -98,7 +98,7 @@ class Commits:
 def rows(options: Options | None = None) -> list[Row]:
     """Return the figures of a run as fast as can be, and of one at each rate."""
     options = options or Options()
-    most = max(options.notifications, *(int(rate * options.seconds) for rate in options.rates))
+    most = max([options.notifications, *(int(rate * options.seconds) for rate in options.rates)])
     tape = simulated.tape(most)
     with tempfile.TemporaryDirectory() as name, database.server(options.url) as server:
         program = options.program or installed.install(Path(name))
