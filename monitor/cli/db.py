@@ -31,7 +31,9 @@ def verify(json: Json = False, config: ConfigFile = None) -> None:
     """
     Tell what is amiss in the database: indexes, partitions, and what TimescaleDB is to do by itself.
 
-    That is: indexes that are missing, were not built to their end, take far more room than they need, or that X
+    That is: indexes that are missing, were not built to their end, take far more room than they need, or that no
+    query has used for a month; partitions that are not there for what comes next (plain PostgreSQL); policies that
+    are missing, failed, are switched off or do not run, and chunks that they left uncompressed (TimescaleDB).
 
     Exit codes: 0 all is well; 1 something is amiss; 75 the database does not answer; 78 its schema is not ours.
     """
